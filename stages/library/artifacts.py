@@ -1,0 +1,81 @@
+"""Files and folders that are written whole or not at all, and their digests."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.library.errors import PipelineError
+
+MIB = 2**20
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A scratch folder beside `path` that takes its place when the block ends well.
+
+    If the block raises, `path` is left as it was and the scratch folder is removed.
+    """
+    scratch = path.with_name(f".{path.name}.part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        shutil.rmtree(path, ignore_errors=True)
+        scratch.rename(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A scratch file beside `path` that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with new_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """`content` as JSON that diffs well: sorted keys, two spaces, a newline at the end."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    return json.loads(require(path, made_by).read_text(encoding="utf-8"))
+
+
+def require(path: Path, made_by: str) -> Path:
+    """`path`, if it is there.
+
+    Raises:
+        PipelineError: it is not; the message says that `made_by` makes it.
+    """
+    if not path.exists():
+        raise PipelineError(f"{path} not found; run `{made_by}`")
+    return path
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_mib(path: Path) -> float:
+    """The size of a file in MiB."""
+    return path.stat().st_size / MIB

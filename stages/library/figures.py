@@ -1,0 +1,240 @@
+"""The pictures of the report. Each function takes what it draws and returns a matplotlib figure."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from stages.library import artifacts
+
+matplotlib.use("Agg")
+
+# Okabe and Ito's palette: told apart with any colour vision. One colour for each form that a model takes.
+BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#7A7A7A", "#D55E00"
+FORMS = {"PyTorch float32": GREY, "PyTorch int8": ORANGE, "ONNX float32": BLUE, "ONNX int8": GREEN}
+
+STYLE = {
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "legend.frameon": False,
+}
+
+
+def form(variant: str) -> str:
+    """The form of a variant, from its name: MODEL, MODEL-torch-int8, MODEL-onnx or MODEL-ort-int8."""
+    _, _, ending = variant.partition("-")
+    return {"": "PyTorch float32", "torch-int8": "PyTorch int8", "onnx": "ONNX float32"}.get(ending, "ONNX int8")
+
+
+def save(figure: Figure, path: Path, dpi: int) -> None:
+    with artifacts.new_file(path) as scratch:
+        figure.savefig(scratch, dpi=dpi, format="png", metadata={"Software": None})
+    plt.close(figure)
+
+
+def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
+    """Accuracy over latency, bubbles for size, the best deployable variant ringed.
+
+    Args:
+        table: a row per variant, with accuracy_with_rule (0 to 1), p50_ms, size_mb and, for the interval of
+            the difference from the teacher, accuracy_with_rule_change_interval.
+    """
+    figure, axes = plt.subplots(figsize=(9, 5.5))
+    area = table["size_mb"] * 12
+    for kind, colour in FORMS.items():
+        rows = table[[form(name) == kind for name in table.index]]
+        axes.scatter(
+            rows["p50_ms"],
+            rows["accuracy_with_rule"],
+            s=area[rows.index],
+            color=colour,
+            alpha=0.45,
+            label=kind,
+            edgecolors=colour,
+        )
+    axes.scatter(table["p50_ms"], table["accuracy_with_rule"], s=8, color="black", zorder=3)
+    if best is not None:
+        row = table.loc[best]
+        axes.scatter(
+            row["p50_ms"],
+            row["accuracy_with_rule"],
+            s=area[best] + 350,
+            facecolors="none",
+            edgecolors=RED,
+            linewidths=2.2,
+            zorder=4,
+        )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.tick_params(axis="x", which="minor", labelsize=8)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    axes.margins(x=0.16, y=0.28)
+    _label_points(axes, table)
+    axes.set_xlabel("latency, p50 over real queries, one at a time (ms, logarithmic)")
+    axes.set_ylabel("accuracy with the out-of-scope rule")
+    axes.set_title("Accuracy over latency; bubble area is size" + (f"; ringed: {best}" if best else ""))
+    legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
+    for handle in legend.legend_handles:
+        handle.set_sizes([70])  # type: ignore[union-attr]
+    return figure
+
+
+def _label_points(axes: Axes, table: pd.DataFrame) -> None:
+    """Name and size beside each point, alternately above and below where neighbours would collide."""
+    for above, (name, row) in enumerate(table.sort_values("p50_ms").iterrows()):
+        offset = 9 + np.sqrt(row["size_mb"] * 12) / 2
+        axes.annotate(
+            f"{name}\n{row['size_mb']:.1f} MiB",
+            (row["p50_ms"], row["accuracy_with_rule"]),
+            xytext=(0, offset if above % 2 else -offset),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if above % 2 else "top",
+            fontsize=8,
+        )
+
+
+def sizes(table: pd.DataFrame, compressed: Mapping[str, float]) -> Figure:
+    """Size of each variant's file, largest on top; a mark where zlib would bring it.
+
+    Args:
+        table: a row per variant, with size_mb.
+        compressed: for some variants, the compressed size in MiB.
+    """
+    rows = table.sort_values("size_mb")
+    figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.4))
+    axes.barh(rows.index, rows["size_mb"], color=[FORMS[form(name)] for name in rows.index], height=0.7)
+    for place, (name, size) in enumerate(rows["size_mb"].items()):
+        note = f"{size:.1f}"
+        if name in compressed:
+            axes.plot([compressed[str(name)]] * 2, [place - 0.35, place + 0.35], color="black", linewidth=2)
+            note += f"  ({compressed[str(name)]:.1f} compressed, the black line)"
+        axes.text(size + 0.8, place, note, va="center", fontsize=9)
+    axes.set_xlim(0, rows["size_mb"].max() * 1.15)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("size of the model file (MiB)")
+    axes.set_title("What has to be stored and shipped")
+    return figure
+
+
+def weight_histogram(name: str, weight: np.ndarray, quantized: np.ndarray, scales: np.ndarray) -> Figure:
+    """One matrix before quantization, as int8, and what the rounding changed.
+
+    Args:
+        weight: float32, (rows, columns).
+        quantized: int8, same shape.
+        scales: float32, (rows, 1); weight ≈ quantized · scales.
+    """
+    figure, (before, after, error) = plt.subplots(1, 3, figsize=(12, 3.8))
+    before.hist(weight.ravel(), bins=201, color=GREY)
+    before.set_title("float32 weights")
+    before.set_xlabel("value")
+    values, counts = np.unique(quantized, return_counts=True)
+    after.bar(values, counts, width=1.0, color=GREEN)
+    after.set_title("the same as int8, q = w / s")
+    after.set_xlabel(f"q, {len(values)} distinct values")
+    error.hist((quantized * scales - weight).ravel() / np.broadcast_to(scales, weight.shape).ravel(), 101, color=ORANGE)
+    error.set_title("rounding error")
+    error.set_xlabel("(q · s − w) / s, within ±0.5")
+    for axes in (before, after, error):
+        axes.set_yticks([])
+        axes.grid(visible=False)
+    figure.suptitle(f"{name}  {weight.shape[0]} × {weight.shape[1]}, a scale per row", fontsize=10, color="#444444")
+    return figure
+
+
+def sparsity_schedule(schedule: pd.DataFrame, layers: Mapping[str, float]) -> Figure:
+    """The share of zeros as training went on, and where it ended in each layer.
+
+    Args:
+        schedule: columns step, due, sparsity.
+        layers: final share of zeros of each matrix.
+    """
+    figure, (ramp, bars) = plt.subplots(1, 2, figsize=(12, 4.6), width_ratios=[1, 1.3])
+    ramp.plot(schedule["step"], schedule["due"], color=ORANGE, linewidth=5, alpha=0.5, label="due (cubic)")
+    ramp.plot(schedule["step"], schedule["sparsity"], color="black", linewidth=1.2, label="reached")
+    ramp.set_ylim(0, 1)
+    ramp.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ramp.set_xlabel("training step")
+    ramp.set_ylabel("zeros in the encoder's weights")
+    ramp.set_title("Sparsity as it ran")
+    ramp.legend(loc="lower right")
+    names = [name.removeprefix("encoder.").removeprefix("transformer.") for name in layers]
+    bars.barh(names[::-1], list(layers.values())[::-1], color=BLUE, height=0.7)
+    bars.set_xlim(0, 1)
+    bars.xaxis.set_major_formatter(PercentFormatter(1.0))
+    bars.tick_params(axis="y", labelsize=8)
+    bars.grid(axis="y", visible=False)
+    bars.set_title("Zeros by layer at the end")
+    return figure
+
+
+def score_distribution(scores: np.ndarray, outside: np.ndarray, threshold: float, variant: str) -> Figure:
+    """How the rule's score is distributed in and out of scope, with the threshold.
+
+    Args:
+        scores: of the test queries, (queries,).
+        outside: whether each is out of scope, (queries,).
+    """
+    figure, axes = plt.subplots(figsize=(9, 4))
+    bins = np.linspace(scores.min(), scores.max(), 80)
+    for rows, colour, label in ((~outside, BLUE, "in scope"), (outside, ORANGE, "out of scope")):
+        axes.hist(scores[rows], bins, density=True, color=colour, alpha=0.6, label=f"{label} ({rows.sum():,} queries)")
+    axes.axvline(threshold, color="black", linewidth=1.5)
+    axes.text(threshold, axes.get_ylim()[1], f" threshold {threshold:.2f}, from validation", va="top")
+    kept, caught = (scores[~outside] >= threshold).mean(), (scores[outside] < threshold).mean()
+    axes.set_xlabel(
+        f"largest in-scope logit: {kept:.1%} of in-scope queries lie above, {caught:.1%} of the others below"
+    )
+    axes.set_yticks([])
+    axes.set_ylabel("density")
+    axes.set_title(f"Scores of the test queries, {variant}")
+    axes.legend(loc="upper left")
+    return figure
+
+
+def accuracy_by_domain(accuracy: pd.DataFrame) -> Figure:
+    """Accuracy with the rule in each domain, one mark per variant.
+
+    Args:
+        accuracy: a row per domain, a column per variant, 0 to 1.
+    """
+    rows = accuracy.sort_values(accuracy.columns[0])
+    figure, axes = plt.subplots(figsize=(9, 0.36 * len(rows) + 1.6))
+    places = np.arange(len(rows))
+    axes.hlines(places, rows.min(axis=1), rows.max(axis=1), color="#BBBBBB", linewidth=2, zorder=1)
+    for variant, colour, marker in zip(rows.columns, (GREY, BLUE, GREEN), "osD", strict=False):
+        axes.scatter(rows[variant], places, color=colour, marker=marker, s=45, label=variant, zorder=2)
+    axes.set_yticks(places, [name.replace("_", " ") for name in rows.index])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("accuracy with the rule, test queries")
+    axes.set_title("Accuracy by domain")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.5 / (0.36 * len(rows) + 1.6) - 0.06), ncols=3)
+    return figure
+
+
+def domain_accuracy(predicted: Mapping[str, np.ndarray], labels: np.ndarray, domains: Sequence[str]) -> pd.DataFrame:
+    """A row per domain and a column per variant: the share of right answers.
+
+    Args:
+        predicted: per variant the labels it gave, (queries,).
+        labels: the right ones, (queries,).
+        domains: the domain of each query, (queries,).
+    """
+    right = pd.DataFrame({variant: answers == labels for variant, answers in predicted.items()})
+    return right.groupby(np.asarray(domains)).mean()

@@ -1,0 +1,28 @@
+"""Answers of a float PyTorch model, many at a time."""
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+@torch.inference_mode()
+def logits_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], batch_size: int = 64
+) -> np.ndarray:
+    """The model's logits in float32, shape (texts, labels); batches of like length, progress shown.
+
+    For float models alone: the answers of dynamically quantized ones depend on what shares their batch.
+    """
+    encodings = tokenizer(texts, truncation=True, return_token_type_ids=False)["input_ids"]
+    by_length = sorted(range(len(texts)), key=lambda row: len(encodings[row]))
+    result: np.ndarray | None = None
+    for start in tqdm(range(0, len(texts), batch_size), desc="logits", unit="batch", leave=False):
+        rows = by_length[start : start + batch_size]
+        batch = tokenizer.pad({"input_ids": [encodings[row] for row in rows]}, return_tensors="pt").to(model.device)
+        found = model(**batch).logits.float().cpu().numpy()
+        if result is None:
+            result = np.empty((len(texts), found.shape[1]), np.float32)
+        result[rows] = found
+    assert result is not None, "no texts"
+    return result

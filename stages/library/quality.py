@@ -1,0 +1,91 @@
+"""What a variant gets right, from its logits: deterministic figures, never a wall-clock one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.library import artifacts, out_of_scope
+
+FOLDER = Path("reports/quality")
+
+
+def accuracies(predicted: np.ndarray, labels: np.ndarray, oos: int) -> dict[str, float]:
+    """Accuracy over all queries, over those in scope, and the recall of those out of scope."""
+    correct, outside = predicted == labels, labels == oos
+    return {
+        "accuracy": float(correct.mean()),
+        "in_scope_accuracy": float(correct[~outside].mean()),
+        "oos_recall": float(correct[outside].mean()),
+    }
+
+
+def assess(
+    logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], rate: float
+) -> tuple[float, dict[str, Any]]:
+    """The out-of-scope threshold, calibrated on validation, and the variant's figures.
+
+    Args:
+        logits: per split ("validation", "test") an array (queries, intents + 1).
+        labels: per split an array (queries,).
+        rate: expected share of out-of-scope queries.
+
+    Returns:
+        The threshold and {"accuracy", "in_scope_accuracy", "oos_recall" on test by arg-max, the same three
+        `_with_rule`, "validation": {...}, "threshold", "answers_sha256"}. The digest is over the labels that
+        the rule gives to the test queries: equal digests are equal answers, on whatever machine.
+    """
+    threshold = out_of_scope.calibrate(logits["validation"], labels["validation"], rate)
+    oos = logits["test"].shape[1] - 1
+    figures: dict[str, Any] = {}
+    for split in ("validation", "test"):
+        ruled = out_of_scope.decide(logits[split], threshold)
+        figures[split] = accuracies(logits[split].argmax(axis=1), labels[split], oos) | {
+            f"{name}_with_rule": value for name, value in accuracies(ruled, labels[split], oos).items()
+        }
+        figures[split]["expected_accuracy_with_rule"] = out_of_scope.expected_accuracy(ruled, labels[split], oos, rate)
+    answers = out_of_scope.decide(logits["test"], threshold).astype("<i2")
+    validation = figures["validation"]
+    return threshold, {
+        **{name: value for name, value in figures["test"].items() if not name.startswith("expected")},
+        "validation": {
+            name: validation[name] for name in ("accuracy", "accuracy_with_rule", "expected_accuracy_with_rule")
+        },
+        "threshold": threshold,
+        "answers_sha256": artifacts.sha256(answers.tobytes()),
+    }
+
+
+def parity(parent: str, theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
+    """How a converted model's logits differ from its parent's on the same queries.
+
+    Args:
+        parent: the variant it came from.
+        theirs, ours: logits (queries, labels), row for row.
+    """
+    return {
+        "parent": parent,
+        "queries": len(ours),
+        "max_logit_difference": float(np.abs(theirs - ours).max()),
+        "mean_logit_difference": float(np.abs(theirs - ours).mean()),
+        "agreement": float((theirs.argmax(axis=1) == ours.argmax(axis=1)).mean()),
+    }
+
+
+def write(variant: str, figures: Mapping[str, Any]) -> None:
+    """reports/quality/VARIANT.json, {variant: figures}, numbers rounded once, to six decimals."""
+    artifacts.write_json(FOLDER / f"{variant}.json", {variant: rounded(figures)})
+
+
+def read(variant: str, made_by: str) -> dict[str, Any]:
+    return artifacts.read_json(FOLDER / f"{variant}.json", made_by)[variant]
+
+
+def rounded(content: Any) -> Any:
+    """`content` with every float in it rounded to six decimals."""
+    if isinstance(content, Mapping):
+        return {key: rounded(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [rounded(value) for value in content]
+    return round(content, 6) if isinstance(content, float) else content

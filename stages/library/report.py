@@ -1,0 +1,229 @@
+"""The report as Markdown: a table of every variant, and what is worth knowing about each step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, first column left-aligned, the others right-aligned."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def points(value: float, interval: tuple[float, float] | list[float]) -> str:
+    """A difference of accuracies in points, with its 95 % interval."""
+    low, high = interval
+    return f"{100 * value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
+def results(variants: Rows, best: str | None) -> str:
+    """The main table: accuracy, size and latency of every variant."""
+    rows = []
+    for name, figures in variants.items():
+        baseline = name == "teacher"
+        rows.append(
+            [
+                f"**{name}**" if name == best else name,
+                percent(figures["accuracy"]),
+                percent(figures["accuracy_with_rule"]),
+                ""
+                if baseline
+                else points(figures["accuracy_with_rule_change"], figures["accuracy_with_rule_change_interval"]),
+                f"{figures['size_mb']:.1f}",
+                f"{figures['size_ratio_vs_teacher']:.1f} ×",
+                f"{figures['p50_ms']:.2f}",
+                f"{figures['speedup_vs_teacher']:.1f} ×",
+            ]
+        )
+    header = [
+        "variant",
+        "accuracy",
+        "with the rule",
+        "points against the teacher",
+        "MiB",
+        "smaller",
+        "p50 ms",
+        "faster",
+    ]
+    return markdown_table(header, rows)
+
+
+def scope(variants: Rows) -> str:
+    """In-scope accuracy and out-of-scope recall, by arg-max and with the rule."""
+    keys = ["in_scope_accuracy", "oos_recall", "in_scope_accuracy_with_rule", "oos_recall_with_rule"]
+    rows = [
+        [name, *(percent(figures[key]) for key in keys), f"{figures['threshold']:.2f}"]
+        for name, figures in variants.items()
+    ]
+    header = [
+        "variant",
+        "in scope, arg-max",
+        "out of scope recalled, arg-max",
+        "in scope, rule",
+        "out of scope recalled, rule",
+        "threshold",
+    ]
+    return markdown_table(header, rows)
+
+
+def latencies(variants: Rows) -> str:
+    """Every latency figure of every variant."""
+    rows = []
+    for name, figures in variants.items():
+        low, high = figures["speedup_interval"]
+        rows.append(
+            [
+                name,
+                f"{figures['time_avg_ms']:.2f} ± {figures['time_std_ms']:.2f}",
+                *(f"{figures[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
+                f"{figures['speedup_vs_teacher']:.1f} [{low:.1f}, {high:.1f}]",
+                percent(figures["served_agreement"]),
+            ]
+        )
+    header = [
+        "variant",
+        "reference query, mean ± std",
+        "p50",
+        "p95",
+        "p99",
+        "times faster at p50",
+        "answers as evaluated",
+    ]
+    return markdown_table(header, rows)
+
+
+def conversions(variants: Rows) -> str:
+    """What each conversion changed, against the model it came from."""
+    rows = []
+    for name, figures in variants.items():
+        if "parity" not in figures:
+            continue
+        parity = figures["parity"]
+        fused = figures.get("fused_operators", {})
+        rows.append(
+            [
+                name,
+                parity["parent"],
+                f"{parity['max_logit_difference']:.2g}",
+                f"{parity['mean_logit_difference']:.2g}",
+                percent(parity["agreement"]),
+                ", ".join(f"{count} {operator}" for operator, count in fused.items()),
+            ]
+        )
+    header = [
+        "variant",
+        "came from",
+        "largest logit difference",
+        "mean logit difference",
+        "answers agree",
+        "fused operators",
+    ]
+    return markdown_table(header, rows)
+
+
+def data(description: Mapping[str, Any]) -> str:
+    """Sizes and token lengths of the splits."""
+    names = [name for name in ("train", "validation", "test") if name in description]
+    rows = [
+        [
+            name,
+            f"{description[name]['in_scope']:,}",
+            f"{description[name]['out_of_scope']:,}",
+            *(str(length) for length in description[name]["tokens"].values()),
+        ]
+        for name in names
+    ]
+    return markdown_table(
+        ["split", "in scope", "out of scope", *(f"tokens {p}" for p in description[names[0]]["tokens"])], rows
+    )
+
+
+def overlaps(description: Mapping[str, Any]) -> str:
+    found = [f"{name.replace('_', ' ')}: {count}" for name, count in description["overlaps"].items() if count]
+    return "; ".join(found) if found else "none"
+
+
+def write(benchmark: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    """The whole report.
+
+    Args:
+        benchmark: the content of reports/benchmark.json.
+        description: the content of reports/data.json.
+    """
+    variants, machine, best = benchmark["variants"], benchmark["machine"], benchmark["best"]
+    pruned = variants["pruned"]
+    int8_note = "it has VNNI" if machine["vnni"] else "**it has no VNNI, so int8 gains less than elsewhere**"
+    versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+    chosen = (
+        f"Best deployable variant: **{best}**, the fastest within the accuracy budget on validation "
+        f"({variants[best]['size_ratio_vs_teacher']:.1f} times smaller and "
+        f"{variants[best]['speedup_vs_teacher']:.1f} times faster than the teacher)."
+        if best
+        else "No deployable variant is within the accuracy budget on validation."
+    )
+    return f"""# Results
+
+{chosen}
+
+{results(variants, best)}
+
+Accuracy is over all test queries; *with the rule*, a query is also out of scope when its score is under the
+model's threshold. *Points* are percentage points with a 95 % interval (paired bootstrap over the test queries):
+an interval that holds zero is no difference that this test set can show. p50 is over real queries, one at a
+time, tokenizer included, on {machine["threads"]} thread(s). Faster and smaller are against the teacher, a
+float32 Hugging Face pipeline.
+
+![Accuracy over latency](figures/tradeoff.png)
+
+## In and out of scope
+
+{scope(variants)}
+
+![Scores in and out of scope](figures/scores.png)
+
+![Accuracy by domain](figures/domains.png)
+
+## Latency
+
+{latencies(variants)}
+
+Milliseconds, one query at a time. Machine: {machine["cpu"]}, {machine["cores"]} cores,
+{machine["memory_gib"]} GiB, {machine["os"]}; flags {", ".join(machine["cpu_flags"])} ({int8_note}).
+Python {machine["python"]}, {versions}. All variants take turns query by query, so compare them with each other
+rather than with another machine's. Every timed call is in [timings.csv](timings.csv). *Answers as evaluated*:
+the share of the timed queries to which the served model gave the very answer that its accuracy was computed from.
+
+## Size
+
+![Sizes](figures/sizes.png)
+
+## Conversions
+
+{conversions(variants)}
+
+Logits of the validation queries, one at a time, against the model that was converted.
+
+![A weight matrix before and after quantization](figures/weights.png)
+
+## Pruning
+
+{percent(pruned["encoder_sparsity"])} of the encoder's weights are zero. The file is as large as before
+({pruned["size_mb"]:.1f} MiB); compressed it is {pruned["compressed_mb"]:.1f} MiB, the student's is
+{pruned["compressed_mb_before"]:.1f} MiB. Scattered zeros do not make a dense runtime faster: compare the rows
+`pruned` and `student` above.
+
+![Sparsity](figures/sparsity.png)
+
+## Data
+
+{data(description)}
+
+Tokens are WordPiece, special tokens included. Duplicates and leaks: {overlaps(description)}. They are part of
+the published data and are reported, not removed, so that figures stay comparable.
+"""

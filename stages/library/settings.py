@@ -1,0 +1,107 @@
+"""Typed settings: a section of params.yaml becomes a frozen dataclass, or an error that names the key.
+
+Values live in conf/ alone (composed into params.yaml), so the dataclasses of the stages have no defaults:
+a field says its type and, through `between` or `at_least`, what is allowed.
+"""
+
+import dataclasses
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from stages.library.errors import PipelineError
+
+PARAMS = Path("params.yaml")
+SECTIONS = (
+    *("run", "out_of_scope", "dataset", "teacher", "student", "distill", "quantize"),
+    *("variants", "onnx_export", "ort_quantize", "prune", "benchmark", "plot"),
+)
+
+Settings = TypeVar("Settings")
+
+
+def between(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Any:
+    """A numeric field that must lie in [low, high]; an open end excludes its bound."""
+    return dataclasses.field(metadata={"range": (low, high, open_low, open_high)})
+
+
+def at_least(low: float) -> Any:
+    """A numeric field that must be `low` or more."""
+    return between(low, float("inf"))
+
+
+def above(low: float) -> Any:
+    """A numeric field that must be greater than `low`."""
+    return between(low, float("inf"), open_low=True)
+
+
+def load(kind: type[Settings], section: str, path: Path = PARAMS) -> Settings:
+    """The section of params.yaml called `section`, as an instance of the dataclass `kind`.
+
+    Raises:
+        PipelineError: the file or section is missing, a key is missing or unknown, or a value has the
+            wrong type or lies outside the range allowed; the message names the key, the value and what
+            is allowed.
+    """
+    if not path.is_file():
+        raise PipelineError(f"{path} not found in {Path.cwd()}; run from the project's root, after `make params`")
+    try:
+        params = OmegaConf.load(path)
+    except YAMLError as error:
+        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if unknown := sorted(set(params) - set(SECTIONS)):
+        raise PipelineError(f"{path} has an unknown key `{unknown[0]}`; allowed at the top are: {', '.join(SECTIONS)}")
+    if section not in params:
+        raise PipelineError(f"{path} has no section `{section}`; `make params` composes it from conf/")
+    return parse(kind, params[section], section)
+
+
+def parse(kind: type[Settings], values: Any, section: str) -> Settings:
+    """`values` (a mapping) as an instance of the dataclass `kind`; errors name keys as `section.key`."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    schema = OmegaConf.structured(kind)
+    try:
+        merged = OmegaConf.merge(schema, values)
+    except ConfigKeyError as error:
+        key = str(error.key)
+        raise PipelineError(
+            f"unknown key `{section}.{key}` in params.yaml; `{section}` has: {', '.join(fields)}"
+        ) from None
+    except OmegaConfBaseException as error:
+        key = error.full_key or str(error.key)
+        value = OmegaConf.select(OmegaConf.create(values), key)
+        raise PipelineError(
+            f"`{section}.{key}` is {value!r}; allowed: {_allowed(fields[key.split('[')[0].split('.')[0]])}"
+        ) from None
+    missing = [name for name in fields if OmegaConf.is_missing(merged, name)]
+    if missing:
+        raise PipelineError(f"params.yaml has no `{section}.{missing[0]}`; `make params` composes it from conf/")
+    settings = OmegaConf.to_object(merged)
+    for field in fields.values():
+        value = getattr(settings, field.name)
+        if "range" in field.metadata and value is not None and not _within(value, field.metadata["range"]):
+            raise PipelineError(f"`{section}.{field.name}` is {value!r}; allowed: {_allowed(field)}")
+    return settings  # type: ignore[return-value]
+
+
+def _within(value: float, bounds: tuple[float, float, bool, bool]) -> bool:
+    low, high, open_low, open_high = bounds
+    return (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
+
+
+def _allowed(field: dataclasses.Field) -> str:  # type: ignore[type-arg]
+    kind = field.type
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(kind.__members__)
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    if "range" not in field.metadata:
+        return {"bool": "true or false", "str": "a text", "int": "a whole number"}.get(name, name)
+    low, high, open_low, open_high = field.metadata["range"]
+    number = "a whole number" if name.startswith("int") else "a number"
+    lower = f"{'above' if open_low else 'from'} {low:g}"
+    upper = "" if high == float("inf") else f" {'to below' if open_high else 'to'} {high:g}"
+    return f"{number} {lower}{upper}" if upper or open_low else f"{number}, {low:g} or more"

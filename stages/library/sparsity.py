@@ -1,0 +1,174 @@
+"""Unstructured pruning during fine-tuning: which weights are kept, and when.
+
+Both methods multiply each pruned weight matrix by a mask M of zeros and ones; the masks keep the top weights by
+a score S, fewer of them as training goes on:
+
+- magnitude (Zhu and Gupta, "To prune, or not to prune", 2017): S = |W|;
+- movement (Sanh et al., "Movement Pruning: Adaptive Sparsity by Fine-Tuning", 2020, section 4): S is learnt.
+  The mask has no gradient, so it is passed straight through: dL/dS = dL/dW' * W, with W' = W * M. A score
+  thus grows while its weight moves away from zero, whether or not the weight is kept at the moment.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+Method = Enum("Method", ["magnitude", "movement"])
+Scope = Enum("Scope", ["layer", "model"])
+
+
+def cubic_sparsity(progress: float, final: float, start: float, end: float) -> float:
+    """The sparsity due at `progress` (0 to 1 of training): 0 until `start`, cubic, `final` from `end` on.
+
+    Zhu and Gupta (2017), equation 1: s = final · (1 − (1 − t)³), t the share of the ramp that is done.
+    """
+    if progress >= end:
+        return final
+    done = max(0.0, (progress - start) / (end - start))
+    return final * (1 - (1 - done) ** 3)
+
+
+class _MaskedStraightThrough(torch.autograd.Function):
+    """W * M forward; backward, the gradient of W is masked, and that of the scores is dL/dW' * W."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: torch.Tensor, scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG004
+        ctx.save_for_backward(weight, mask)
+        return weight * mask
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        (gradient,) = gradients
+        weight, mask = ctx.saved_tensors
+        return gradient * mask, gradient * weight, None
+
+
+class Mask(nn.Module):
+    """A parametrization of one weight matrix: weight → weight * mask."""
+
+    mask: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, method: Method) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.ones_like(weight))
+        self.scores = nn.Parameter(torch.zeros_like(weight)) if method is Method.movement else None
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        if self.scores is None:
+            return weight * self.mask
+        return _MaskedStraightThrough.apply(weight, self.scores, self.mask)
+
+    def score(self, weight: torch.Tensor) -> torch.Tensor:
+        """How much each weight deserves to be kept, same shape."""
+        return (weight.abs() if self.scores is None else self.scores).detach()
+
+
+@dataclass
+class Pruner:
+    """Masks over the encoder's linear layers (embeddings, pooler and classifier stay dense, as in the paper)."""
+
+    masks: dict[str, Mask] = field(default_factory=dict)
+    modules: dict[str, nn.Linear] = field(default_factory=dict)
+
+    @classmethod
+    def attach(cls, model: PreTrainedModel, method: Method) -> "Pruner":
+        pruner = cls()
+        for name, module in model.base_model.named_modules():
+            if isinstance(module, nn.Linear) and "pooler" not in name:
+                pruner.masks[name] = Mask(module.weight, method)
+                pruner.modules[name] = module
+        for name, module in pruner.modules.items():
+            parametrize.register_parametrization(module, "weight", pruner.masks[name])
+        return pruner
+
+    @torch.no_grad()
+    def prune_to(self, sparsity: float, scope: Scope) -> None:
+        """Set the masks so that a share `sparsity` of the weights is zero, over the model or in each layer."""
+        scores = {
+            name: self.masks[name].score(module.parametrizations.weight.original)  # type: ignore[union-attr]
+            for name, module in self.modules.items()
+        }
+        groups = [list(scores)] if scope is Scope.model else [[name] for name in scores]
+        for names in groups:
+            flat = torch.cat([scores[name].flatten() for name in names])
+            mask = torch.ones_like(flat)
+            if dropped := round(sparsity * len(flat)):
+                mask[torch.topk(flat, dropped, largest=False, sorted=False).indices] = 0
+            for name, part in zip(names, mask.split([scores[name].numel() for name in names]), strict=True):
+                self.masks[name].mask.copy_(part.view_as(scores[name]))
+
+    def sparsities(self) -> dict[str, float]:
+        """The share of zeros in each mask."""
+        return {name: 1 - float(mask.mask.mean()) for name, mask in self.masks.items()}
+
+    def sparsity(self) -> float:
+        """The share of zeros in all masks together."""
+        kept = sum(float(mask.mask.sum(dtype=torch.float64)) for mask in self.masks.values())
+        return 1 - kept / sum(mask.mask.numel() for mask in self.masks.values())
+
+    def finish(self) -> None:
+        """Write the zeros into the weights and take the masks off: an ordinary model again."""
+        for module in self.modules.values():
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+
+
+def optimizer(model: nn.Module, learning_rate: float, score_learning_rate: float, weight_decay: float) -> Any:
+    """AdamW with a rate of its own for the scores, and no decay for scores, biases and normalizations."""
+    groups: dict[str, list[nn.Parameter]] = {"scores": [], "decayed": [], "plain": []}
+    for name, parameter in model.named_parameters():
+        kind = "scores" if name.endswith(".scores") else "decayed" if parameter.ndim > 1 else "plain"
+        groups[kind].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": groups["decayed"], "weight_decay": weight_decay},
+            {"params": groups["plain"], "weight_decay": 0.0},
+            {"params": groups["scores"], "weight_decay": 0.0, "lr": score_learning_rate},
+        ],
+        lr=learning_rate,
+        fused=True,
+    )
+
+
+@dataclass
+class SparsitySchedule(TrainerCallback):
+    """Prunes as training goes on, and records the schedule as it ran."""
+
+    pruner: Pruner
+    final: float
+    start: float
+    end: float
+    interval: int  # steps between two updates of the masks
+    scope: Scope
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.global_step % self.interval == 0:
+            self._prune(state, cubic_sparsity(state.global_step / state.max_steps, self.final, self.start, self.end))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if abs(self.pruner.sparsity() - self.final) > 1e-6:  # a run shorter than an interval
+            self._prune(state, self.final)
+
+    def _prune(self, state: TrainerState, due: float) -> None:
+        self.pruner.prune_to(due, self.scope)
+        # The Trainer's log is part of its checkpoints: a resumed run keeps the rows of the one cut off.
+        state.log_history.append({"step": state.global_step, "due": due, "sparsity": self.pruner.sparsity()})
+
+
+def schedule_as_run(log: Iterable[Mapping[str, float]]) -> list[dict[str, float]]:
+    """The rows that SparsitySchedule left in a Trainer's log: step, sparsity due, sparsity reached."""
+    return [dict(entry) for entry in log if "sparsity" in entry]
+
+
+def zeros(state: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """The share of exact zeros in each tensor."""
+    return {name: float((tensor == 0).double().mean()) for name, tensor in state.items()}

@@ -1,0 +1,107 @@
+"""The data set as the pipeline keeps it: three splits of (query, intent) rows and an order of the intents.
+
+On disk (data/clinc/): `train.jsonl`, `validation.jsonl`, `test.jsonl` with one {"text", "intent"} a line, and
+`intents.json` with the names in label order and the domain of each. The out-of-scope class, where a data set
+has one, is always the last label: the logits of the in-scope intents are then `logits[:, :-1]`.
+"""
+
+import json
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.library import artifacts
+
+OUT_OF_SCOPE = "oos"
+SPLITS = ("train", "validation", "test")
+MADE_BY = "dvc repro fetch-clinc"
+
+
+class Row(NamedTuple):
+    text: str
+    intent: str
+
+
+@dataclass(frozen=True)
+class Intents:
+    """The labels, in order, out-of-scope last; `domains` maps each in-scope intent to its domain."""
+
+    names: list[str]
+    domains: dict[str, str]
+
+    @property
+    def out_of_scope(self) -> int:
+        """The label of the out-of-scope class."""
+        return len(self.names) - 1
+
+    @classmethod
+    def of(cls, domains: dict[str, list[str]]) -> "Intents":
+        """The intents of a {domain: [intent, ...]} mapping in alphabetical order, then out-of-scope."""
+        domain_of = {intent: domain for domain, intents in domains.items() for intent in intents}
+        return cls([*sorted(domain_of), OUT_OF_SCOPE], domain_of)
+
+
+def canonical(rows: list[Row]) -> list[Row]:
+    """`rows` in the one order that every source can give: by intent, then by text; duplicates stay."""
+    return sorted(rows, key=lambda row: (row.intent, row.text))
+
+
+def to_jsonl(rows: list[Row]) -> str:
+    return "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
+
+
+def digest(splits: dict[str, list[Row]]) -> str:
+    """sha256 over the canonical rows of all splits, the same whatever source they came from."""
+    return artifacts.sha256("".join(f"{name}\n{to_jsonl(splits[name])}" for name in SPLITS).encode())
+
+
+def save(folder: Path, splits: dict[str, list[Row]], intents: Intents) -> None:
+    with artifacts.new_folder(folder) as scratch:
+        for name in SPLITS:
+            artifacts.write_text(scratch / f"{name}.jsonl", to_jsonl(splits[name]))
+        artifacts.write_json(scratch / "intents.json", {"names": intents.names, "domains": intents.domains})
+
+
+def load(folder: Path, split: str) -> list[Row]:
+    """The rows of one split.
+
+    Raises:
+        PipelineError: the split is not there.
+    """
+    path = artifacts.require(folder / f"{split}.jsonl", MADE_BY)
+    return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def load_intents(folder: Path) -> Intents:
+    return Intents(**artifacts.read_json(folder / "intents.json", MADE_BY))
+
+
+def labels(rows: list[Row], intents: Intents) -> np.ndarray:
+    """The label of each row, shape (rows,), int64."""
+    index = {name: label for label, name in enumerate(intents.names)}
+    return np.array([index[row.intent] for row in rows], dtype=np.int64)
+
+
+def normalized(text: str) -> str:
+    """`text` as compared when duplicates are counted: case, accents' encoding and spacing aside."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def overlaps(splits: dict[str, list[Row]]) -> dict[str, int]:
+    """How many queries stand twice: within a split, and (leaks) between two splits.
+
+    `A_in_B` counts rows of A whose normalized text is in B; `conflicting_intents` counts texts that carry
+    more than one intent anywhere.
+    """
+    texts = {name: [normalized(row.text) for row in rows] for name, rows in splits.items()}
+    report = {f"duplicates_in_{name}": len(text) - len(set(text)) for name, text in texts.items()}
+    for later, earlier in (("validation", "train"), ("test", "train"), ("test", "validation")):
+        known = set(texts[earlier])
+        report[f"{later}_in_{earlier}"] = sum(text in known for text in texts[later])
+    pairs = {(normalized(row.text), row.intent) for rows in splits.values() for row in rows}
+    report["conflicting_intents"] = sum(count > 1 for count in Counter(text for text, _ in pairs).values())
+    return report

@@ -1,0 +1,195 @@
+"""Training runs that can be interrupted: what every fine-tuning of this pipeline has in common."""
+
+import csv
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import cpuinfo
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import (
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from stages.library import artifacts
+from stages.library.errors import PipelineError
+from stages.library.settings import above, at_least, between
+
+log = logging.getLogger(__name__)
+
+# Checkpoints of runs not yet finished. Outside of every stage's outs, which DVC deletes before it runs a stage.
+SCRATCH = Path("data/.training")
+METRIC = "accuracy"
+
+Device = Enum("Device", ["auto", "cpu", "cuda"])
+Precision = Enum("Precision", ["auto", "bf16", "fp32"])
+
+
+@dataclass(frozen=True)
+class Run:
+    seed: int = at_least(0)
+    device: Device
+    precision: Precision  # auto: bfloat16 autocast where the hardware computes in it
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Length and pace of one training run."""
+
+    epochs: int = at_least(1)
+    batch_size: int = at_least(1)
+    learning_rate: float = above(0)
+    warmup: float = between(0, 1, open_high=True)  # share of the steps in which the learning rate rises
+    weight_decay: float = at_least(0)
+
+
+def device(run: Run) -> torch.device:
+    """The device to train on.
+
+    Raises:
+        PipelineError: run.device is cuda and there is none.
+    """
+    if run.device is Device.cuda and not torch.cuda.is_available():
+        raise PipelineError("`run.device` is cuda, but torch finds no GPU; allowed here: auto, cpu")
+    use_gpu = run.device is not Device.cpu and torch.cuda.is_available()
+    return torch.device("cuda" if use_gpu else "cpu")
+
+
+def in_bfloat16(run: Run) -> bool:
+    """Whether to train under bfloat16 autocast: where it is asked for, or where the hardware has it."""
+    if run.precision is not Precision.auto:
+        return run.precision is Precision.bf16
+    if device(run).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool({"avx512_bf16", "amx_bf16"} & set(cpuinfo.get_cpu_info().get("flags", [])))
+
+
+def seed_everything(run: Run) -> None:
+    """Seed Python, NumPy and torch; call it before a head is drawn or a layer added."""
+    set_seed(run.seed)
+
+
+def scratch_folder(stage: str, *inputs: Any) -> Path:
+    """Where this run keeps its checkpoints: the name holds a digest of all that the run depends on.
+
+    So a checkpoint is only ever resumed by the run that wrote it, never after a setting or an input changed.
+
+    Args:
+        inputs: settings (by their repr) and files (by their content).
+    """
+    parts = [artifacts.sha256_of_file(part) if isinstance(part, Path) else repr(part) for part in inputs]
+    return SCRATCH / f"{stage}-{artifacts.sha256(json.dumps(parts).encode())[:16]}"
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint in `folder`; the Trainer writes trainer_state.json last."""
+    complete = []
+    for state in folder.glob("checkpoint-*/trainer_state.json"):
+        try:
+            complete.append((json.loads(state.read_text())["global_step"], state.parent))
+        except (ValueError, KeyError):
+            continue  # cut off while it was written
+    return max(complete)[1] if complete else None
+
+
+def accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    return {METRIC: float((np.argmax(prediction.predictions, axis=1) == prediction.label_ids).mean())}
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    train: Dataset,
+    validation: Dataset,
+    schedule: Schedule,
+    run: Run,
+    scratch: Path,
+    *,
+    trainer: type[Trainer] = Trainer,
+    arguments: type[TrainingArguments] = TrainingArguments,
+    keep_best: bool = True,
+    callbacks: Sequence[TrainerCallback] = (),
+    optimizer: torch.optim.Optimizer | None = None,
+    **more: Any,
+) -> list[dict[str, float]]:
+    """Train `model` in place; resume from `scratch` if an earlier run was cut off there.
+
+    Args:
+        keep_best: end with the weights of the epoch that was best on validation; else with the last ones.
+        more: further fields of `arguments`.
+
+    Returns:
+        The Trainer's log; `history` makes a table of it.
+    """
+    target = device(run)
+    args = arguments(
+        output_dir=str(scratch),
+        num_train_epochs=schedule.epochs,
+        per_device_train_batch_size=schedule.batch_size,
+        per_device_eval_batch_size=64,
+        learning_rate=schedule.learning_rate,
+        warmup_steps=schedule.warmup,  # a fraction below 1 is a share of all steps
+        weight_decay=schedule.weight_decay,
+        optim="adamw_torch_fused",
+        train_sampling_strategy="group_by_length",
+        bf16=in_bfloat16(run),
+        use_cpu=target.type == "cpu",
+        seed=run.seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=keep_best,
+        metric_for_best_model=METRIC,
+        dataloader_pin_memory=target.type == "cuda",
+        report_to="none",
+        disable_tqdm=False,  # else it follows the log level, and the progress bar is lost
+        **more,
+    )
+    engine = trainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+        compute_metrics=accuracy,
+        callbacks=list(callbacks),
+        optimizers=(optimizer, None),
+    )
+    checkpoint = last_checkpoint(scratch)
+    if checkpoint:
+        log.info("resuming from %s", checkpoint)
+    engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return list(engine.state.log_history)
+
+
+def history(entries: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """A Trainer's log as one row per epoch (loss, learning_rate, eval_loss, eval_accuracy), nothing of the clock."""
+    epochs: dict[float, dict[str, float]] = {}
+    for entry in entries:
+        kept = {key: entry[key] for key in ("loss", "learning_rate", "eval_loss", "eval_accuracy") if key in entry}
+        if kept:
+            epochs.setdefault(entry["epoch"], {"epoch": entry["epoch"]}).update(kept)
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """`rows` as CSV, numbers to six significant digits."""
+    with artifacts.new_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([{key: f"{value:.6g}" for key, value in row.items()} for row in rows])

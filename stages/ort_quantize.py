@@ -1,0 +1,95 @@
+"""ort-quantize: an ONNX graph fused and brought to int8, the form that is deployed.
+
+Call: python -m stages.ort_quantize MODEL, with MODEL one of teacher, student, pruned.
+In:   data/onnx/MODEL/, its logits, data/clinc/.
+Out:  data/ort/MODEL/ (model.onnx, tokenizer.json, classifier.json), its logits and figures, among them the
+      fused operators and the parity with the graph it came from.
+"""
+
+import argparse
+import shutil
+import tempfile
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from stages.library import artifacts, logits, onnx_graph, out_of_scope, quality, settings, splits
+from stages.library.classifier import MODEL, TOKENIZER, OnnxClassifier
+from stages.library.errors import PipelineError, run_program
+from stages.library.settings import between
+
+CLINC = Path("data/clinc")
+ONNX = Path("data/onnx")
+ORT = Path("data/ort")
+
+Method = Enum("Method", ["dynamic"])
+WeightType = Enum("WeightType", ["QInt8", "QUInt8"])
+
+
+@dataclass(frozen=True)
+class OrtQuantize:
+    method: Method
+    weight_type: WeightType
+    per_channel: bool  # a scale for each output channel, else one for each matrix
+    reduce_range: bool  # 7-bit weights, for CPUs without VNNI
+    exclude: list[str]  # nodes that stay in float32
+    min_agreement: float = between(0, 1)  # with the parent's answers on validation, else the stage fails
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", choices=["teacher", "student", "pruned"])
+    name = parser.parse_args().model
+    ort_quantize = settings.load(OrtQuantize, "ort_quantize")
+    rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
+
+    intents = splits.load_intents(CLINC)
+    rows = {split: splits.load(CLINC, split) for split in ("validation", "test")}
+    parent, made_by = f"{name}-onnx", f"dvc repro onnx-export@{name}"
+    source = artifacts.require(ONNX / name, made_by)
+    expected = logits.load(parent, made_by)["validation"]
+
+    with artifacts.new_folder(ORT / name) as folder, tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / MODEL
+        fused = onnx_graph.fuse(source / MODEL, graph)
+        if not fused:
+            raise PipelineError(f"fusion made no fused operator in {source / MODEL}: its pattern is not recognized")
+        unknown = sorted(set(ort_quantize.exclude) - onnx_graph.node_names(graph))
+        if unknown:
+            raise PipelineError(f"`ort_quantize.exclude` names {unknown[0]!r}, which is no node of the fused graph")
+        onnx_graph.quantize(
+            graph,
+            folder / MODEL,
+            ort_quantize.weight_type.name,
+            ort_quantize.per_channel,
+            ort_quantize.reduce_range,
+            ort_quantize.exclude,
+        )
+        shutil.copy(source / TOKENIZER, folder)
+        out_of_scope.save_rule(folder, intents.names, 0.0, rule.rate)
+        classifier = OnnxClassifier(folder)
+        texts = {split: [row.text for row in rows[split]] for split in rows}
+        answers = {split: logits.one_by_one(classifier.logits, texts[split]) for split in rows}
+        parity = quality.parity(parent, expected, answers["validation"])
+        if not parity["agreement"] >= ort_quantize.min_agreement:
+            raise PipelineError(
+                f"the int8 model agrees with {parent} on {parity['agreement']:.2%} of the validation queries; "
+                f"`ort_quantize.min_agreement` asks for {ort_quantize.min_agreement:.2%}, so it was not written"
+            )
+        labels = {split: splits.labels(rows[split], intents) for split in rows}
+        threshold, figures = quality.assess(answers, labels, rule.rate)
+        out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
+        figures |= {
+            "size_mb": artifacts.size_mib(folder / MODEL),
+            "parameters": quality.read(parent, made_by)["parameters"],
+            "fused_operators": fused,
+            "operators": onnx_graph.operators(folder / MODEL),
+            "parity": parity,
+        }
+    variant = f"{name}-ort-int8"
+    logits.save(variant, answers)
+    quality.write(variant, figures)
+
+
+if __name__ == "__main__":
+    run_program(main)

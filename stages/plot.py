@@ -1,0 +1,94 @@
+"""plot: the figures and the report that a person reads.
+
+In:  reports/ (benchmark, quality, prune, data), the student's weights before and after quantization, logits,
+     data/clinc/.
+Out: reports/figures/*.png, reports/report.md, and reports/tradeoff.csv, which `dvc plots` draws by itself.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from stages.library import artifacts, figures, logits, out_of_scope, report, settings, splits
+from stages.library.errors import run_program
+from stages.library.settings import between
+
+CLINC = Path("data/clinc")
+REPORTS = Path("reports")
+FIGURES = REPORTS / "figures"
+STUDENT = Path("data/student/model.safetensors")
+QUANTIZED = Path("data/quantized/int8.safetensors")
+COLUMNS = ["accuracy", "accuracy_with_rule", "size_mb", "p50_ms", "speedup_vs_teacher", "size_ratio_vs_teacher"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    dpi: int = between(50, 600)
+
+
+def largest_matrix(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
+    """Name, int8 weight and scales of the first of the largest linear layers in a file of int8 tensors."""
+    with safe_open(path, framework="np") as file:
+        names = list(file.keys())
+        layers = [name.removesuffix(".weight_int8") for name in names if name.endswith(".weight_int8")]
+        layers = [name for name in layers if f"{name}.bias" in names]  # embeddings have none
+        sizes = {name: np.prod(file.get_slice(f"{name}.weight_int8").get_shape()) for name in sorted(layers)}
+        name = max(sizes, key=lambda layer: sizes[layer])
+        return name, file.get_tensor(f"{name}.weight_int8"), file.get_tensor(f"{name}.scales")
+
+
+def weights_figure() -> figures.Figure:
+    name, quantized, scales = largest_matrix(artifacts.require(QUANTIZED, "dvc repro quantize"))
+    with safe_open(artifacts.require(STUDENT, "dvc repro distill"), framework="np") as file:
+        return figures.weight_histogram(name, file.get_tensor(f"{name}.weight"), quantized, scales)
+
+
+def main() -> None:
+    plot = settings.load(Plot, "plot")
+    benchmark: dict[str, Any] = artifacts.read_json(REPORTS / "benchmark.json", "dvc repro benchmark")
+    variants, best = benchmark["variants"], benchmark["best"]
+    description = artifacts.read_json(REPORTS / "data.json", "dvc repro fetch-clinc")
+    table = pd.DataFrame.from_dict(
+        {name: {key: row[key] for key in COLUMNS} for name, row in variants.items()}, "index"
+    )
+
+    intents = splits.load_intents(CLINC)
+    rows = splits.load(CLINC, "test")
+    labels = splits.labels(rows, intents)
+    shown = best or "student"
+    compared = list(dict.fromkeys(["teacher", "student", shown]))
+    test_logits = {name: logits.load(name, "dvc repro")["test"] for name in compared}
+    answers = {name: out_of_scope.decide(test_logits[name], variants[name]["threshold"]) for name in compared}
+    domains = [intents.domains.get(row.intent, "out of scope") for row in rows]
+
+    matplotlib.rcParams.update(figures.STYLE)
+    pictures = {
+        "tradeoff": figures.tradeoff(table, best),
+        "sizes": figures.sizes(
+            table,
+            {"pruned": variants["pruned"]["compressed_mb"], "student": variants["pruned"]["compressed_mb_before"]},
+        ),
+        "weights": weights_figure(),
+        "sparsity": figures.sparsity_schedule(
+            pd.read_csv(artifacts.require(REPORTS / "prune/schedule.csv", "dvc repro prune")),
+            artifacts.read_json(REPORTS / "prune/layers.json", "dvc repro prune"),
+        ),
+        "scores": figures.score_distribution(
+            out_of_scope.scores(test_logits[shown]), labels == intents.out_of_scope, variants[shown]["threshold"], shown
+        ),
+        "domains": figures.accuracy_by_domain(figures.domain_accuracy(answers, labels, domains)),
+    }
+    for name, figure in pictures.items():
+        figures.save(figure, FIGURES / f"{name}.png", plot.dpi)
+    with artifacts.new_file(REPORTS / "tradeoff.csv") as scratch:
+        table.round(6).to_csv(scratch, index_label="variant", lineterminator="\n")
+    artifacts.write_text(REPORTS / "report.md", report.write(benchmark, description))
+
+
+if __name__ == "__main__":
+    run_program(main)
