@@ -62,12 +62,13 @@ def export(model: PreTrainedModel, path: Path, opset: int) -> None:
     """
     batch = torch.export.Dim("batch")
     sequence = torch.export.Dim("sequence", max=model.config.max_position_embeddings)
-    example = torch.ones((2, 7), dtype=torch.int64)
+    # Two tensors: one tensor given twice would be exported as one input.
+    ids, mask = torch.ones((2, 7), dtype=torch.int64), torch.ones((2, 7), dtype=torch.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations; what matters is checked below
         torch.onnx.export(
             _LogitsOnly(model).eval(),
-            (example, example),
+            (ids, mask),
             path,
             input_names=["input_ids", "attention_mask"],
             output_names=["logits"],

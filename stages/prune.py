@@ -22,9 +22,9 @@ from stages.library import (
     logits,
     model_folder,
     out_of_scope,
+    pruning,
     quality,
     settings,
-    sparsity,
     splits,
     training,
 )
@@ -41,9 +41,9 @@ LAYERS = Path("reports/prune/layers.json")
 
 @dataclass(frozen=True)
 class Prune(training.Schedule):
-    method: sparsity.Method
+    method: pruning.Method
     sparsity: float = between(0, 1, open_high=True)  # share of the encoder's weights that become zero
-    scope: sparsity.Scope  # whether scores compete within a layer or over the model
+    scope: pruning.Scope  # whether scores compete within a layer or over the model
     start: float = between(0, 1)  # share of training before the ramp
     end: float = between(0, 1)  # share of training after which the sparsity is final
     interval: int = at_least(1)  # steps between two updates of the masks
@@ -70,8 +70,8 @@ def main() -> None:
     training.seed_everything(run)
     student = artifacts.require(STUDENT, "dvc repro distill")
     model, tokenizer = checkpoints.load_classifier(student), checkpoints.load_tokenizer(student)
-    pruner = sparsity.Pruner.attach(model, prune.method)
-    schedule = sparsity.SparsitySchedule(pruner, prune.sparsity, prune.start, prune.end, prune.interval, prune.scope)
+    pruner = pruning.Pruner.attach(model, prune.method)
+    schedule = pruning.SparsitySchedule(pruner, prune.sparsity, prune.start, prune.end, prune.interval, prune.scope)
 
     scratch = training.scratch_folder(
         "pruned", prune, run, student / checkpoints.WEIGHTS, logits.path("teacher"), CLINC / "train.jsonl"
@@ -88,7 +88,7 @@ def main() -> None:
         arguments=distillation.DistillationArguments,
         keep_best=False,  # an earlier epoch is a denser model, not a better one
         callbacks=[schedule],
-        optimizer=sparsity.optimizer(model, prune.learning_rate, prune.score_learning_rate, prune.weight_decay),
+        optimizer=pruning.optimizer(model, prune.learning_rate, prune.score_learning_rate, prune.weight_decay),
         alpha=prune.alpha,
         temperature=prune.temperature,
     )
@@ -111,7 +111,7 @@ def main() -> None:
     }
     quality.write("pruned", figures | model_folder.figures(PRUNED, model) | sizes | {"encoder_sparsity": reached})
     artifacts.write_json(LAYERS, quality.rounded(by_layer))
-    training.write_csv(SCHEDULE, sparsity.schedule_as_run(log))
+    training.write_csv(SCHEDULE, pruning.schedule_as_run(log))
     training.write_csv(HISTORY, training.history(log))
     shutil.rmtree(scratch, ignore_errors=True)
 

@@ -77,6 +77,7 @@ def load_classifier(folder: Path, intents: Intents | None = None, attention: str
             "num_labels": len(intents.names),
             "id2label": dict(enumerate(intents.names)),
             "label2id": {name: label for label, name in enumerate(intents.names)},
+            "ignore_mismatched_sizes": True,  # a head for other labels gives way to the fresh one
         }
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, use_safetensors=True, trust_remote_code=False, attn_implementation=attention, dtype="float32", **head

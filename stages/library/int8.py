@@ -9,6 +9,7 @@ for the matrix. Activations are asymmetric uint8, one scale and zero point per c
 depends a little on what else is in its batch.
 """
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -50,13 +51,18 @@ class Int8Linear(nn.Module):
         self.register_buffer("scales", scales)
         self.register_buffer("bias", bias)
         self.reduce_range = reduce_range  # 7-bit activations: safe from overflow on CPUs without VNNI
-        quantized = torch.quantize_per_channel(
-            weight_int8.float() * scales,
-            scales.flatten().double(),
-            torch.zeros(len(scales), dtype=torch.int64),
-            axis=0,
-            dtype=torch.qint8,
-        )
+        with warnings.catch_warnings():
+            # The tensor type that the kernel's packing asks for is on its way out (pytorch/pytorch#184982). The
+            # kernels that take plain int8 tensors (onednn.qlinear_pointwise) leave it to Python to quantize the
+            # activations, and took twice to four times as long on layers of this size.
+            warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")
+            quantized = torch.quantize_per_channel(
+                weight_int8.float() * scales,
+                scales.flatten().double(),
+                torch.zeros(len(scales), dtype=torch.int64),
+                axis=0,
+                dtype=torch.qint8,
+            )
         self.packed = torch.ops.quantized.linear_prepack(quantized, bias)
 
     @classmethod

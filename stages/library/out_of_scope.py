@@ -1,8 +1,9 @@
 """The rule that says "I do not know": out of scope by arg-max, or by a score under a threshold.
 
-The score of a query is its largest in-scope logit: logits keep the confidence that a softmax divides away,
-which is why the maximum logit separates known from unknown classes better than the maximum probability
-(Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings", 2022, section 3).
+The score of a query is the log-sum-exp of its in-scope logits, their negative free energy: it keeps the
+confidence that a softmax divides away, and so separates known from unknown better than the largest probability
+(Liu et al., "Energy-based Out-of-distribution Detection", 2020, section 3). On the validation queries of
+CLINC150 it also had a larger area under the ROC curve than the largest logit.
 
 Training data holds few out-of-scope queries, and validation holds a share of them (3 % in CLINC150) that says
 nothing about real traffic. So the threshold maximizes the accuracy *expected at a stated rate* of
@@ -34,8 +35,8 @@ def save_rule(folder: Path, intents: list[str], threshold: float, rate: float) -
 
 
 def scores(logits: np.ndarray) -> np.ndarray:
-    """The largest in-scope logit of each row; logits (queries, intents + 1) with out-of-scope last."""
-    return logits[:, :-1].max(axis=1)
+    """log Σ exp over the in-scope logits of each row; logits (queries, intents + 1) with out-of-scope last."""
+    return np.logaddexp.reduce(logits[:, :-1], axis=1, dtype=np.float64)
 
 
 def decide(logits: np.ndarray, threshold: float) -> np.ndarray:
@@ -66,7 +67,7 @@ def calibrate(logits: np.ndarray, labels: np.ndarray, rate: float, resamples: in
     outside = labels == logits.shape[1] - 1
     if outside.all() or not outside.any():
         raise ValueError("calibration needs queries in scope and out of scope")
-    score = scores(logits).astype(np.float64)
+    score = scores(logits)
     order = np.argsort(score, kind="stable")
     ranked, outside = score[order], outside[order]
     # A threshold above a query turns its answer into "out of scope": the accuracy gained or lost by that.

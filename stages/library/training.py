@@ -3,7 +3,7 @@
 import csv
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -123,11 +123,13 @@ def train(
     keep_best: bool = True,
     callbacks: Sequence[TrainerCallback] = (),
     optimizer: torch.optim.Optimizer | None = None,
+    loss: Callable[..., torch.Tensor] | None = None,
     **more: Any,
 ) -> list[dict[str, float]]:
     """Train `model` in place; resume from `scratch` if an earlier run was cut off there.
 
     Args:
+        loss: (outputs, labels, num_items_in_batch) to a scalar; the model's own cross-entropy if None.
         keep_best: end with the weights of the epoch that was best on validation; else with the last ones.
         more: further fields of `arguments`.
 
@@ -168,6 +170,7 @@ def train(
         processing_class=tokenizer,
         compute_metrics=accuracy,
         callbacks=list(callbacks),
+        compute_loss_func=loss,
         optimizers=(optimizer, None),
     )
     checkpoint = last_checkpoint(scratch)

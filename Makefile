@@ -1,0 +1,42 @@
+# Every target sets up .venv by itself, the first time and whenever requirements.txt has changed.
+PYTHON ?= python3
+BASE ?= main
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# DVC runs the stages with the `python` that it finds on PATH: the one of .venv.
+export PYTHONHASHSEED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo repro test lint params params-check
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/installed ## set up .venv from requirements.txt
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --requirement requirements.txt
+	@touch $@
+
+demo: setup ## all nine stages on the embedded sample, offline, in .demo/
+	python -m stages.demo
+
+repro: setup ## all nine stages on CLINC150; only what a change touches is run again
+	dvc repro
+
+test: setup ## all tests
+	pytest
+
+lint: setup ## formatting, lint and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+params: setup ## compose conf/ into params.yaml
+	python -m stages.params
+
+params-check: setup ## fail if params.yaml is not what conf/ says
+	python -m stages.params --check

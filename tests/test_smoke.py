@@ -1,0 +1,2 @@
+def test_build(built):
+    pass
