@@ -26,6 +26,7 @@ demo: setup ## all nine stages on the embedded sample, offline, in .demo/
 
 repro: setup ## all nine stages on CLINC150; only what a change touches is run again
 	dvc repro
+	@python -m stages.readme
 
 test: setup ## all tests
 	pytest

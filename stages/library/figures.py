@@ -199,7 +199,7 @@ def score_distribution(scores: np.ndarray, outside: np.ndarray, threshold: float
     axes.text(threshold, axes.get_ylim()[1], f" threshold {threshold:.2f}, from validation", va="top")
     kept, caught = (scores[~outside] >= threshold).mean(), (scores[outside] < threshold).mean()
     axes.set_xlabel(
-        f"score (log-sum-exp of the in-scope logits): {kept:.1%} of in-scope queries lie above, {caught:.1%} of the others below"
+        f"score of a query: {kept:.1%} of those in scope lie above the threshold, {caught:.1%} of the others below"
     )
     axes.set_yticks([])
     axes.set_ylabel("density")

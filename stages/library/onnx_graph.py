@@ -2,11 +2,23 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers import optimizer
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the tools' own log: every fusion's progress, and advice to do first what was done."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def operators(path: Path) -> dict[str, int]:
@@ -24,12 +36,12 @@ def fuse(source: Path, target: Path) -> dict[str, int]:
     Returns:
         How many operators of each kind the fusion made; kinds it made none of are left out.
     """
-    logging.getLogger("onnxruntime.transformers").setLevel(logging.WARNING)
     # Heads and hidden size are read off the graph: those of a pruned model are no longer its configuration's.
     # opt_level 0: ONNX Runtime's own optimizations depend on the CPU and belong to the session that serves.
-    fused = optimizer.optimize_model(str(source), model_type="bert", num_heads=0, hidden_size=0, opt_level=0)
-    fused.save_model_to_file(str(target))
-    return {name: count for name, count in sorted(fused.get_fused_operator_statistics().items()) if count}
+    with _quietly():
+        fused = optimizer.optimize_model(str(source), model_type="bert", num_heads=0, hidden_size=0, opt_level=0)
+        fused.save_model_to_file(str(target))
+        return {name: count for name, count in sorted(fused.get_fused_operator_statistics().items()) if count}
 
 
 def quantize(
@@ -43,15 +55,14 @@ def quantize(
         reduce_range: 7-bit weights, which cannot overflow on CPUs without VNNI.
         exclude: names of nodes that stay in float32.
     """
-    logging.getLogger().setLevel(logging.WARNING)  # it advises on pre-processing, which fusion has done
-    quantize_dynamic(
-        source,
-        target,
-        weight_type=QuantType[weight_type],
-        per_channel=per_channel,
-        reduce_range=reduce_range,
-        nodes_to_exclude=exclude,
-        # Fused operators have no shape inference, so the quantizer has to be told what it cannot infer.
-        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-    )
-    logging.getLogger().setLevel(logging.INFO)
+    with _quietly():
+        quantize_dynamic(
+            source,
+            target,
+            weight_type=QuantType[weight_type],
+            per_channel=per_channel,
+            reduce_range=reduce_range,
+            nodes_to_exclude=exclude,
+            # Fused operators have no shape inference, so the quantizer has to be told what it cannot infer.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )

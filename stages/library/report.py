@@ -149,17 +149,9 @@ def overlaps(description: Mapping[str, Any]) -> str:
     return "; ".join(found) if found else "none"
 
 
-def write(benchmark: Mapping[str, Any], description: Mapping[str, Any]) -> str:
-    """The whole report.
-
-    Args:
-        benchmark: the content of reports/benchmark.json.
-        description: the content of reports/data.json.
-    """
-    variants, machine, best = benchmark["variants"], benchmark["machine"], benchmark["best"]
-    pruned = variants["pruned"]
-    int8_note = "it has VNNI" if machine["vnni"] else "**it has no VNNI, so int8 gains less than elsewhere**"
-    versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+def summary(benchmark: Mapping[str, Any]) -> str:
+    """The best variant, the main table and how to read it; the report and the README both open with it."""
+    variants, best = benchmark["variants"], benchmark["best"]
     chosen = (
         f"Best deployable variant: **{best}**, the fastest within the accuracy budget on validation "
         f"({variants[best]['size_ratio_vs_teacher']:.1f} times smaller and "
@@ -167,18 +159,32 @@ def write(benchmark: Mapping[str, Any], description: Mapping[str, Any]) -> str:
         if best
         else "No deployable variant is within the accuracy budget on validation."
     )
-    return f"""# Results
-
-{chosen}
+    return f"""{chosen}
 
 {results(variants, best)}
 
 Accuracy is over all test queries; *with the rule*, a query is also out of scope when its score is under the
 model's threshold. *Points* are percentage points with a 95 % interval (paired bootstrap over the test queries):
 an interval that holds zero is no difference that this test set can show. p50 is over real queries, one at a
-time, tokenizer included, on {machine["threads"]} thread(s). Faster and smaller are against the teacher, a
+time, tokenizer included, on {benchmark["machine"]["threads"]} thread(s). Faster and smaller are against the teacher, a
 float32 Hugging Face pipeline.
+"""
 
+
+def write(benchmark: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    """The whole report.
+
+    Args:
+        benchmark: the content of reports/benchmark.json.
+        description: the content of reports/data.json.
+    """
+    variants, machine = benchmark["variants"], benchmark["machine"]
+    pruned = variants["pruned"]
+    int8_note = "it has VNNI" if machine["vnni"] else "**it has no VNNI, so int8 gains less than elsewhere**"
+    versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+    return f"""# Results
+
+{summary(benchmark)}
 ![Accuracy over latency](figures/tradeoff.png)
 
 ## In and out of scope
