@@ -1,8 +1,10 @@
 """benchmark: every variant's latency, measured side by side, next to its accuracy and size.
 
 In:  the models' folders, their logits and figures, data/clinc/.
-Out: reports/benchmark.json (the machine, and per variant what DESIGN promises), reports/timings.csv (every timed
-     call). These hold wall-clock figures: DVC never restores them from a cache as if they had been measured.
+Out: reports/benchmark.json (the machine, and per variant accuracy, size and latency), reports/timings.csv (every
+     timed call) and reports/correct.csv (which test queries each variant answered rightly, with the rule: what a
+     review needs to tell a difference from noise). The first two hold wall-clock figures, which DVC never
+     restores from a cache as if they had been measured.
 
 Two measures, one query at a time, tokenizer included: the calls of one reference query (time_avg_ms ±
 time_std_ms), and a few hundred real queries (p50, p95, p99), all variants taking turns query by query.
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from transformers import Pipeline, PreTrainedModel, pipeline
 
@@ -41,6 +44,7 @@ from stages.library.settings import at_least
 CLINC = Path("data/clinc")
 BENCHMARK = Path("reports/benchmark.json")
 TIMINGS = Path("reports/timings.csv")
+CORRECT = Path("reports/correct.csv")
 BASELINE = "teacher"
 
 log = logging.getLogger(__name__)
@@ -189,6 +193,9 @@ def main() -> None:
     best = best_deployable(table, benchmark.max_accuracy_drop, benchmark.tie)
     artifacts.write_json(BENCHMARK, quality.rounded({"machine": described, "best": best, "variants": table}))
     write_timings(TIMINGS, {"reference": reference, "real": real}, drawn)
+    table_of_correct = pd.DataFrame({name: right[name]["accuracy_with_rule"].astype(int) for name in variants})
+    with artifacts.new_file(CORRECT) as scratch:
+        table_of_correct.to_csv(scratch, index_label="test_row", lineterminator="\n")
 
 
 def write_timings(path: Path, measured: Mapping[str, Mapping[str, np.ndarray]], drawn: list[int]) -> None:

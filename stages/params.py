@@ -2,9 +2,11 @@
 
 python -m stages.params           compose; `dvc exp run` does the same by itself, `dvc repro` never does
 python -m stages.params --check   exit 1 if params.yaml is not what conf/ says, naming each difference
+python -m stages.params --promote write what params.yaml says (after `dvc exp apply`, or an edit) into conf/
 """
 
 import argparse
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +16,11 @@ from dvc.exceptions import DvcException
 from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from yaml import YAMLError
 
-from stages.library.artifacts import new_file
+from stages.library.artifacts import new_file, write_text
 from stages.library.errors import PipelineError, run_program
 from stages.library.settings import PARAMS
 
@@ -60,32 +64,100 @@ def differences(config: str = "config") -> list[str]:
     """One line for each key in which params.yaml is not what conf/ composes to."""
     if not PARAMS.is_file():
         return [f"{PARAMS} does not exist"]
+    expected, found = _composed(config), leaves(OmegaConf.to_container(OmegaConf.load(PARAMS)))
+    return [
+        f"{key}: conf/ says {expected.get(key, 'nothing')}, {PARAMS} says {found.get(key, 'nothing')}"
+        for key in _differing(expected, found)
+    ]
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The keys whose values differ, also in type: DVC takes 8 and 8.0 for two values."""
+    return sorted(
+        key
+        for key in one.keys() | other.keys()
+        if key not in one or key not in other or (type(one[key]), one[key]) != (type(other[key]), other[key])
+    )
+
+
+def _composed(config: str = "config", overrides: Sequence[str] = ()) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        composed = Path(folder) / "params.yaml"
-        compose(composed, config)
-        expected, found = (leaves(OmegaConf.to_container(OmegaConf.load(path))) for path in (composed, PARAMS))
-        lines = [
-            f"{key}: conf/ says {expected.get(key, 'nothing')}, {PARAMS} says {found.get(key, 'nothing')}"
-            for key in sorted(expected.keys() | found.keys())
-            if key not in expected or key not in found or expected[key] != found[key]
-        ]
-        if not lines and composed.read_bytes() != PARAMS.read_bytes():
-            lines = [f"{PARAMS} has the values of conf/, but is written otherwise"]
+        path = Path(folder) / "params.yaml"
+        compose(path, config, overrides)
+        return leaves(OmegaConf.to_container(OmegaConf.load(path)))
+
+
+def edit(path: Path, values: dict[str, Any]) -> None:
+    """Set top-level keys of a YAML file; its comments and the rest of its text stay as they are."""
+    editor = YAML()
+    editor.width = 120
+    editor.indent(mapping=2, sequence=4, offset=2)
+    editor.representer.add_representer(
+        type(None), lambda dump, _: dump.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    content = editor.load(path)
+    for key, value in values.items():
+        if isinstance(value, list):
+            value = CommentedSeq(value)
+            value.fa.set_flow_style()
+        content[key] = value
+    with new_file(path) as scratch:
+        editor.dump(content, scratch)
+
+
+def promote() -> list[str]:
+    """Make conf/ say what params.yaml says; returns a line for each file changed.
+
+    A section that differs takes the option of its group that comes nearest, and what still differs is written
+    into that option's file, whose comments stay. No more than that is touched.
+    """
+    wanted = leaves(OmegaConf.to_container(OmegaConf.load(PARAMS)))
+    composed = _composed()
+    lines = []
+    for section in sorted({key.split(".")[0] for key in _differing(composed, wanted)}):
+        options = [path.stem for path in sorted((CONF / section).glob("*.yaml")) if path.stem != "base"]
+        main_file = CONF / "config.yaml"
+        chosen = re.search(rf"^( *- {section}: )(\w+)", main_file.read_text(encoding="utf-8"), re.MULTILINE)
+        if not options or not chosen:
+            raise PipelineError(f"`{section}` is no group of conf/; write it there by hand")
+
+        def left(option: str, section: str = section) -> list[str]:
+            differing = _differing(_composed(overrides=[f"{section}={option}"]), wanted)
+            return [key for key in differing if key.split(".")[0] == section]
+
+        current = chosen.group(2)
+        option = min(options, key=lambda option: (len(left(option)), option != current))
+        keys = left(option)
+        if option != current:
+            text = main_file.read_text(encoding="utf-8")
+            write_text(main_file, text.replace(chosen.group(0), chosen.group(1) + option))
+            lines.append(f"{main_file}: {section}: {option} (was {current})")
+        if keys:
+            path = CONF / section / f"{option}.yaml"
+            if odd := [key for key in keys if key not in wanted or key.count(".") != 1]:
+                raise PipelineError(f"`{odd[0]}` cannot be promoted; write it into {path} by hand")
+            edit(path, {key.split(".")[1]: wanted[key] for key in keys})
+            lines += [f"{path}: {key.split('.')[1]}: {wanted[key]} (was {composed.get(key)})" for key in keys]
+    if rest := differences():
+        raise PipelineError(f"conf/ still composes to something else ({'; '.join(rest)})")
     return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.params", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if they differ")
+    parser.add_argument("--promote", action="store_true", help="write what params.yaml says into conf/")
     parser.add_argument("--config", default="config", help="the file in conf/ to start from (default config)")
     parser.add_argument("override", nargs="*", help="as Hydra takes them: distill.temperature=8.0, prune=magnitude")
     arguments = parser.parse_args()
-    if not arguments.check:
+    if arguments.promote:
+        print("\n".join(promote()) or f"conf/ says what {PARAMS} says already")
+    elif not arguments.check:
         compose(PARAMS, arguments.config, arguments.override)
     elif lines := differences(arguments.config):
         raise PipelineError(
             f"{PARAMS} is not what conf/ says ({'; '.join(lines)}): `make params` takes what conf/ says; "
-            f"to keep what {PARAMS} says, write it into conf/ first"
+            f"`make promote` writes what {PARAMS} says into conf/"
         )
 
 
