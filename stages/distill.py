@@ -77,9 +77,7 @@ def main() -> None:
     training.seed_everything(run)
     model, tokenizer = initial_student(student, require(TEACHER, MADE_BY), intents)
 
-    scratch = training.scratch_folder(
-        "student", distill, student, rule.weight, run, logits.path("teacher"), CLINC / "train.jsonl"
-    )
+    scratch = training.scratch_folder("student", distill, student, run, logits.path("teacher"), CLINC / "train.jsonl")
     log = training.train(
         model,
         tokenizer,
@@ -92,7 +90,6 @@ def main() -> None:
         arguments=distillation.DistillationArguments,
         alpha=distill.alpha,
         temperature=distill.temperature,
-        out_of_scope_weight=rule.weight,
     )
 
     evaluated = ("validation", "test")

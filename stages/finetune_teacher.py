@@ -27,7 +27,7 @@ from stages.library import (
     training,
 )
 from stages.library.errors import run_program
-from stages.library.settings import at_least
+from stages.library.settings import above, at_least
 
 CLINC = Path("data/clinc")
 TEACHER = Path("data/teacher")
@@ -41,17 +41,22 @@ class Teacher(training.Schedule):
     revision: str | None  # the Hub commit
     sha256: str | None  # of model.safetensors
     max_length: int = at_least(8)  # tokens; longer queries are cut
+    out_of_scope_weight: float = above(0)  # of an out-of-scope query in the loss; every other query counts 1
 
 
 def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float, **_: Any) -> torch.Tensor:
-    """Cross-entropy in which an out-of-scope query counts `weight` times.
+    """Cross-entropy in which the out-of-scope class, the last, counts `weight` times.
+
+    Training holds one out-of-scope query in sixty, traffic far more: counted alike, they are hardly learnt.
 
     Args:
         outputs: with logits (batch, labels).
         labels: (batch,).
     """
-    logits = outputs["logits"]
-    return functional.cross_entropy(logits, labels, weight=training.class_weights(logits, weight))
+    logits = outputs["logits"].float()
+    weights = torch.ones(logits.shape[-1], device=logits.device)
+    weights[-1] = weight
+    return functional.cross_entropy(logits, labels, weight=weights)
 
 
 def main() -> None:
@@ -66,11 +71,9 @@ def main() -> None:
     model = checkpoints.load_classifier(source, intents)
     tokenizer = checkpoints.load_tokenizer(source, teacher.max_length)
 
-    scratch = training.scratch_folder(
-        "teacher", teacher, rule.weight, run, source / checkpoints.WEIGHTS, CLINC / "train.jsonl"
-    )
+    scratch = training.scratch_folder("teacher", teacher, run, source / checkpoints.WEIGHTS, CLINC / "train.jsonl")
     encoded = {split: encoding.encode(rows[split], tokenizer, intents) for split in ("train", "validation")}
-    loss = partial(weighted_cross_entropy, weight=rule.weight)
+    loss = partial(weighted_cross_entropy, weight=teacher.out_of_scope_weight)
     log = training.train(model, tokenizer, **encoded, schedule=teacher, run=run, scratch=scratch, loss=loss)
 
     with model_folder.new(TEACHER, model, tokenizer) as folder:

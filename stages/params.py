@@ -67,11 +67,11 @@ def differences(config: str = "config") -> list[str]:
     expected, found = _composed(config), leaves(OmegaConf.to_container(OmegaConf.load(PARAMS)))
     return [
         f"{key}: conf/ says {expected.get(key, 'nothing')}, {PARAMS} says {found.get(key, 'nothing')}"
-        for key in _differing(expected, found)
+        for key in differing(expected, found)
     ]
 
 
-def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The keys whose values differ, also in type: DVC takes 8 and 8.0 for two values."""
     return sorted(
         key
@@ -114,7 +114,7 @@ def promote() -> list[str]:
     wanted = leaves(OmegaConf.to_container(OmegaConf.load(PARAMS)))
     composed = _composed()
     lines = []
-    for section in sorted({key.split(".")[0] for key in _differing(composed, wanted)}):
+    for section in sorted({key.split(".")[0] for key in differing(composed, wanted)}):
         options = [path.stem for path in sorted((CONF / section).glob("*.yaml")) if path.stem != "base"]
         main_file = CONF / "config.yaml"
         chosen = re.search(rf"^( *- {section}: )(\w+)", main_file.read_text(encoding="utf-8"), re.MULTILINE)
@@ -122,8 +122,8 @@ def promote() -> list[str]:
             raise PipelineError(f"`{section}` is no group of conf/; write it there by hand")
 
         def left(option: str, section: str = section) -> list[str]:
-            differing = _differing(_composed(overrides=[f"{section}={option}"]), wanted)
-            return [key for key in differing if key.split(".")[0] == section]
+            keys = differing(_composed(overrides=[f"{section}={option}"]), wanted)
+            return [key for key in keys if key.split(".")[0] == section]
 
         current = chosen.group(2)
         option = min(options, key=lambda option: (len(left(option)), option != current))

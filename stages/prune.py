@@ -74,7 +74,7 @@ def main() -> None:
     schedule = pruning.SparsitySchedule(pruner, prune.sparsity, prune.start, prune.end, prune.interval, prune.scope)
 
     scratch = training.scratch_folder(
-        "pruned", prune, rule.weight, run, student / checkpoints.WEIGHTS, logits.path("teacher"), CLINC / "train.jsonl"
+        "pruned", prune, run, student / checkpoints.WEIGHTS, logits.path("teacher"), CLINC / "train.jsonl"
     )
     log = training.train(
         model,
@@ -91,7 +91,6 @@ def main() -> None:
         optimizer=pruning.optimizer(model, prune.learning_rate, prune.score_learning_rate, prune.weight_decay),
         alpha=prune.alpha,
         temperature=prune.temperature,
-        out_of_scope_weight=rule.weight,
     )
     reached, by_layer = pruner.sparsity(), pruner.sparsities()
     pruner.finish()

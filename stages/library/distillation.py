@@ -8,13 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
-from stages.library import training
 from stages.library.errors import PipelineError
 
 
-def distillation_loss(
-    student: torch.Tensor, teacher: torch.Tensor, temperature: float, weights: torch.Tensor | None = None
-) -> torch.Tensor:
+def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """T² · KL(softmax(teacher / T) ‖ softmax(student / T)), averaged over the batch.
 
     Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2: the
@@ -24,26 +21,21 @@ def distillation_loss(
     Args:
         student, teacher: logits, shape (batch, labels).
         temperature: T, above 0.
-        weights: of each row in the average, (batch,); None for all alike.
     """
-    divergence = F.kl_div(
+    return temperature**2 * F.kl_div(
         F.log_softmax(student / temperature, dim=-1),
         F.log_softmax(teacher / temperature, dim=-1),
-        reduction="none",
+        reduction="batchmean",
         log_target=True,
-    ).sum(dim=-1)
-    if weights is None:
-        weights = torch.ones_like(divergence)
-    return temperature**2 * (divergence * weights).sum() / weights.sum()
+    )
 
 
 @dataclass
 class DistillationArguments(TrainingArguments):
-    """TrainingArguments with the numbers of the loss alpha · CE + (1 − alpha) · KD."""
+    """TrainingArguments with the two numbers of the loss alpha · CE + (1 − alpha) · KD."""
 
     alpha: float = field(default=0.5, metadata={"help": "weight of the cross-entropy with the labels, 0 to 1"})
     temperature: float = field(default=2.0, metadata={"help": "softens both distributions, above 0"})
-    out_of_scope_weight: float = field(default=1.0, metadata={"help": "of an out-of-scope query, in both terms"})
 
 
 class DistillationTrainer(Trainer):
@@ -64,12 +56,10 @@ class DistillationTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,  # noqa: ARG002 (the Trainer passes it)
     ) -> Any:
         teacher = inputs.pop("teacher_logits", None)
-        labels = inputs.pop("labels")
         outputs = model(**inputs)
-        weights = training.class_weights(outputs.logits, self.args.out_of_scope_weight)
-        loss = F.cross_entropy(outputs.logits, labels, weight=weights)
+        loss = outputs.loss
         if teacher is not None:
-            softened = distillation_loss(outputs.logits, teacher, self.args.temperature, weights[labels])
+            softened = distillation_loss(outputs.logits, teacher, self.args.temperature)
             loss = self.args.alpha * loss + (1 - self.args.alpha) * softened
         return (loss, outputs) if return_outputs else loss
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.library import artifacts
-from stages.library.settings import above, between
+from stages.library.settings import between
 
 RULE = "classifier.json"
 
@@ -27,7 +27,6 @@ RULE = "classifier.json"
 @dataclass(frozen=True)
 class OutOfScope:
     rate: float = between(0, 1, open_low=True, open_high=True)  # share of queries expected out of scope
-    weight: float = above(0)  # of an out-of-scope query in every training loss; any other counts 1
 
 
 def save_rule(folder: Path, intents: list[str], threshold: float, rate: float) -> None:

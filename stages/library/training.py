@@ -105,16 +105,6 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(complete)[1] if complete else None
 
 
-def class_weights(logits: torch.Tensor, out_of_scope_weight: float) -> torch.Tensor:
-    """The weight of each class in a loss, shape (labels,): 1, and `out_of_scope_weight` for the last.
-
-    Training holds one out-of-scope query in sixty, traffic far more: counted alike, they are hardly learnt.
-    """
-    weights = torch.ones(logits.shape[-1], dtype=logits.dtype, device=logits.device)
-    weights[-1] = out_of_scope_weight
-    return weights
-
-
 def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     return {METRIC: float((np.argmax(prediction.predictions, axis=1) == prediction.label_ids).mean())}
 

@@ -1,0 +1,226 @@
+"""review: what a change did to parameters, accuracy, size and latency, as Markdown for a pull request.
+
+python -m stages.review --base main
+
+Compares the reports of this working tree with those that are committed at BASE. A difference counts only where it
+is more than noise: accuracy by a paired bootstrap over the same test queries, latency (as a ratio to the teacher of
+the same run, since two runs may be of two machines) where its interval lies outside a stated tolerance.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+
+from stages import params
+from stages.library import artifacts, statistics
+from stages.library.errors import PipelineError, run_program
+from stages.library.report import markdown_table, percent, points
+
+PARAMS, BENCHMARK = Path("params.yaml"), Path("reports/benchmark.json")
+CORRECT, TIMINGS = Path("reports/correct.csv"), Path("reports/timings.csv")
+PICTURE = Path("reports/figures/tradeoff.png")
+TEACHER = "teacher"
+SAMPLES, SEED = 10000, 0
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What one revision says of itself."""
+
+    params: dict[str, Any]  # leaves: {"distill.alpha": 0.2, ...}
+    benchmark: dict[str, Any]
+    correct: pd.DataFrame  # a row per test query, a column per variant, 1 where the answer with the rule is right
+    timings: pd.DataFrame  # measure, variant, call, test_row, ms
+
+    @classmethod
+    def at(cls, revision: str | None) -> "Reports":
+        """The reports committed at a revision; None for those in the working tree."""
+        return cls(
+            params.leaves(OmegaConf.to_container(OmegaConf.create(_read(PARAMS, revision)))),
+            json.loads(_read(BENCHMARK, revision)),
+            pd.read_csv(io.StringIO(_read(CORRECT, revision)), index_col="test_row"),
+            pd.read_csv(io.StringIO(_read(TIMINGS, revision))),
+        )
+
+    @property
+    def variants(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.benchmark["variants"]
+
+    def real_ms(self, variant: str) -> np.ndarray:
+        """The times of the real queries, in milliseconds, (queries,)."""
+        rows = self.timings[(self.timings["measure"] == "real") & (self.timings["variant"] == variant)]
+        return rows["ms"].to_numpy()
+
+
+def _read(path: Path, revision: str | None) -> str:
+    if revision is None:
+        return artifacts.require(path, "make repro").read_text(encoding="utf-8")
+    shown = subprocess.run(["git", "show", f"{revision}:{path}"], capture_output=True, text=True, check=False)
+    if shown.returncode:
+        raise PipelineError(f"{path} at {revision}: {' '.join(shown.stderr.split())}")
+    return shown.stdout
+
+
+def parameters(before: Reports, after: Reports) -> str:
+    """The parameters that differ."""
+    keys = params.differing(before.params, after.params)
+    if not keys:
+        return "No parameter changed."
+    rows = [[f"`{key}`", str(before.params.get(key, "-")), str(after.params.get(key, "-"))] for key in keys]
+    return markdown_table(["parameter", "before", "after"], rows)
+
+
+def verdict(low: float, high: float, tolerance: float = 0.0) -> str:
+    """In words: whether an interval of a difference (higher is better) lies beyond ± tolerance."""
+    if low > tolerance:
+        return "**better**"
+    return "**worse**" if high < -tolerance else "within noise"
+
+
+def accuracy(before: Reports, after: Reports) -> tuple[str, dict[str, float]]:
+    """The table of accuracies with the rule, and the difference of each variant that both have.
+
+    On the same test queries the interval is paired; otherwise there is no pairing and no verdict.
+    """
+    paired = before.params["dataset.rows_sha256"] == after.params["dataset.rows_sha256"]
+    changes, rows = {}, []
+    for name in _in_both(before, after):
+        old, new = (reports.variants[name]["accuracy_with_rule"] for reports in (before, after))
+        changes[name] = new - old
+        cells = ["other test queries", ""]
+        if paired:
+            ours, theirs = (reports.correct[name].to_numpy(dtype=bool) for reports in (after, before))
+            change, interval = statistics.paired_difference(ours, theirs, SAMPLES, SEED)
+            same = before.variants[name]["answers_sha256"] == after.variants[name]["answers_sha256"]
+            cells = [points(change, interval), "the same answers" if same else verdict(*interval)]
+        rows.append([name, percent(old), percent(new), *cells])
+    return markdown_table(["accuracy with the rule", "before", "after", "points, 95 % interval", ""], rows), changes
+
+
+def speedup_change(before: Reports, after: Reports, name: str) -> tuple[float, float, float]:
+    """How many times faster a variant became against its run's teacher, with a 95 % bootstrap interval."""
+    draw = np.random.default_rng(SEED)
+
+    def medians(reports: Reports) -> np.ndarray:
+        """Samples of the ratio of medians, teacher to variant; both are resampled by the same queries."""
+        teacher, ours = reports.real_ms(TEACHER), reports.real_ms(name)
+        rows = draw.integers(len(ours), size=(1000, len(ours)))
+        return np.median(teacher[rows], axis=1) / np.median(ours[rows], axis=1)
+
+    ratio = medians(after) / medians(before)
+    point = after.variants[name]["speedup_vs_teacher"] / before.variants[name]["speedup_vs_teacher"]
+    low, high = np.percentile(ratio, [2.5, 97.5])
+    return point, float(low), float(high)
+
+
+def latency(before: Reports, after: Reports, tolerance: float) -> str:
+    """The table of sizes and latencies."""
+    rows = []
+    for name in _in_both(before, after):
+        old, new = before.variants[name], after.variants[name]
+        times, low, high = speedup_change(before, after, name)
+        size = "" if old["size_mb"] == new["size_mb"] else f"{new['size_mb'] / old['size_mb'] - 1:+.1%}"
+        speed = ["", "baseline"]
+        if name != TEACHER:
+            speed = [f"× {times:.2f} [{low:.2f}, {high:.2f}]", verdict(low - 1, high - 1, tolerance)]
+        rows.append(
+            [
+                name,
+                f"{old['size_mb']:.1f}",
+                f"{new['size_mb']:.1f}",
+                size,
+                f"{old['p50_ms']:.2f}",
+                f"{new['p50_ms']:.2f}",
+                f"{old['speedup_vs_teacher']:.1f} ×",
+                f"{new['speedup_vs_teacher']:.1f} ×",
+                *speed,
+            ]
+        )
+    header = ["size and latency", "MiB before", "after", "", "p50 ms before", "after", "faster than teacher, before"]
+    return markdown_table([*header, "after", "change, 95 % interval", ""], rows)
+
+
+def came_and_went(before: Reports, after: Reports) -> str:
+    """A sentence on variants that only one of the two has; empty if there is none."""
+    sentences = []
+    for word, names in (
+        ("New", after.variants.keys() - before.variants.keys()),
+        ("Gone", before.variants.keys() - after.variants.keys()),
+    ):
+        if names:
+            sentences.append(f"{word}: {', '.join(sorted(names))}.")
+    return " ".join(sentences)
+
+
+def summary(accuracies: str, latencies: str) -> str:
+    """One sentence: whether anything changed beyond noise."""
+    moved = {line.split("|")[1].strip() for line in (accuracies + "\n" + latencies).splitlines() if "**" in line}
+    if not moved:
+        return "Nothing changed beyond noise."
+    return f"Changed beyond noise: {', '.join(sorted(moved))}."
+
+
+def write(before: Reports, after: Reports, base: str, tolerance: float, pictures: str) -> tuple[str, dict[str, float]]:
+    """The review as Markdown, and the change of each variant's accuracy."""
+    accuracies, changes = accuracy(before, after)
+    latencies = latency(before, after, tolerance)
+    machines = [reports.benchmark["machine"]["cpu"] for reports in (before, after)]
+    other = "" if machines[0] == machines[1] else f" The machines differ: {machines[0]} before, {machines[1]} after."
+    best = [str(reports.benchmark["best"]) for reports in (before, after)]
+    chosen = f"Best deployable variant: {best[1]}" + (f" (before: {best[0]})" if best[0] != best[1] else "")
+    return (
+        f"""## Compared with `{base}`
+
+{summary(accuracies, latencies)} {chosen}. {came_and_went(before, after)}
+
+{parameters(before, after)}
+
+{accuracies}
+
+Paired bootstrap over the same {len(after.correct):,} test queries: an interval that holds zero is noise.
+
+{latencies}
+
+Latency counts as changed only beyond ± {tolerance:.0%} of the ratio to the teacher, which is what two runs of the same
+models can differ by.{other}
+
+![Accuracy over latency, after the change]({pictures}{PICTURE})
+""",
+        changes,
+    )
+
+
+def _in_both(before: Reports, after: Reports) -> list[str]:
+    return [name for name in after.variants if name in before.variants]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.review", description=__doc__.splitlines()[0])
+    parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
+    parser.add_argument("--budget", type=float, help="exit 1 if a variant lost more accuracy than this, such as 0.01")
+    parser.add_argument("--tolerance", type=float, default=0.15, help="of latency ratios (default 0.15)")
+    parser.add_argument("--pictures", default="", help="what to put before the picture's path, such as a URL")
+    arguments = parser.parse_args()
+    before, after = Reports.at(arguments.base), Reports.at(None)
+    text, changes = write(before, after, arguments.base, arguments.tolerance, arguments.pictures)
+    print(text)
+    if arguments.budget is not None:
+        worst = min(changes, key=lambda name: changes[name], default=None)
+        if worst is not None and changes[worst] < -arguments.budget:
+            raise PipelineError(
+                f"{worst} lost {-100 * changes[worst]:.2f} points of accuracy with the rule against {arguments.base}; "
+                f"allowed: {100 * arguments.budget:.2f} (--budget)"
+            )
+
+
+if __name__ == "__main__":
+    run_program(main)
