@@ -50,7 +50,7 @@ BASELINE = "teacher"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     reference_query: str
     calls: int = at_least(1)  # timed calls of the reference query
@@ -63,7 +63,7 @@ class Benchmark:
     tie: float = settings.at_least(0)  # variants whose p50 is within this share of the fastest count as as fast
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variants:
     models: list[str]  # those that are exported to ONNX and quantized there
 

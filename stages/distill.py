@@ -34,13 +34,13 @@ HISTORY = Path("reports/training/student.csv")
 MADE_BY = "dvc repro finetune-teacher"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Distill(training.Schedule):
     alpha: float = between(0, 1)  # weight of the labels; 1 - alpha is the teacher's
     temperature: float = above(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Student:
     layers: list[int] | None  # of the teacher, counted from 0; or null, and
     checkpoint: str | None  # a local folder or a Hub id to start from

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Config = Enum("Config", ["plus", "small", "imbalanced", "full", "local"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     config: Config
     file: str  # its name in the mirror; with config `local`, its path

@@ -34,7 +34,7 @@ TEACHER = Path("data/teacher")
 HISTORY = Path("reports/training/teacher.csv")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Teacher(training.Schedule):
     checkpoint: str  # a local folder or a Hub id
     package: str | None  # an installed Python package that carries the same files

@@ -37,7 +37,7 @@ MADE_BY = {"teacher": "dvc repro finetune-teacher", "student": "dvc repro distil
 BATCH = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OnnxExport:
     opset: int = between(17, 23)
     tolerance: float = above(0)  # largest logit difference from PyTorch that is accepted

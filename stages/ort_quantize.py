@@ -26,7 +26,7 @@ Method = Enum("Method", ["dynamic"])
 WeightType = Enum("WeightType", ["QInt8", "QUInt8"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OrtQuantize:
     method: Method
     weight_type: WeightType

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib import style
 from safetensors import safe_open
 
 from stages.library import artifacts, figures, logits, out_of_scope, report, settings, splits
@@ -26,7 +26,7 @@ QUANTIZED = Path("data/quantized/int8.safetensors")
 COLUMNS = ["accuracy", "accuracy_with_rule", "size_mb", "p50_ms", "speedup_vs_teacher", "size_ratio_vs_teacher"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plot:
     dpi: int = between(50, 600)
 
@@ -66,7 +66,7 @@ def main() -> None:
     answers = {name: out_of_scope.decide(test_logits[name], variants[name]["threshold"]) for name in compared}
     domains = [intents.domains.get(row.intent, "out of scope") for row in rows]
 
-    matplotlib.rcParams.update(figures.STYLE)
+    style.use(figures.STYLE)
     pictures = {
         "tradeoff": figures.tradeoff(table, best),
         "sizes": figures.sizes(

@@ -39,7 +39,7 @@ SCHEDULE = Path("reports/prune/schedule.csv")
 LAYERS = Path("reports/prune/layers.json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prune(training.Schedule):
     method: pruning.Method
     sparsity: float = between(0, 1, open_high=True)  # share of the encoder's weights that become zero

@@ -23,7 +23,7 @@ VARIANT = "student-torch-int8"
 Method = Enum("Method", ["dynamic"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantize:
     method: Method
     per_row: bool  # a scale for each output row, else one for each matrix

@@ -89,6 +89,8 @@ def load_tokenizer(folder: Path, max_length: int | None = None) -> PreTrainedTok
     """The tokenizer of a model folder; `max_length` (in tokens) is remembered by it when it is saved."""
     limit = {"model_max_length": max_length} if max_length else {}
     tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, **limit)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise PipelineError(f"the tokenizer of {folder} has no tokenizer.json, which serving without Python code needs")
     # The file that is saved, and that the `tokenizers` library alone reads at serving time, holds this state.
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.enable_truncation(tokenizer.model_max_length)

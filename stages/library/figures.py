@@ -148,7 +148,9 @@ def weight_histogram(name: str, weight: np.ndarray, quantized: np.ndarray, scale
     after.bar(values, counts, width=1.0, color=GREEN)
     after.set_title("the same as int8, q = w / s")
     after.set_xlabel(f"q, {len(values)} distinct values")
-    error.hist((quantized * scales - weight).ravel() / np.broadcast_to(scales, weight.shape).ravel(), 101, color=ORANGE)
+    error.hist(
+        (quantized * scales - weight).ravel() / np.broadcast_to(scales, weight.shape).ravel(), bins=101, color=ORANGE
+    )
     error.set_title("rounding error")
     error.set_xlabel("(q · s − w) / s, within ±0.5")
     for axes in (before, after, error):
@@ -194,7 +196,14 @@ def score_distribution(scores: np.ndarray, outside: np.ndarray, threshold: float
     figure, axes = plt.subplots(figsize=(9, 4))
     bins = np.linspace(scores.min(), scores.max(), 80)
     for rows, colour, label in ((~outside, BLUE, "in scope"), (outside, ORANGE, "out of scope")):
-        axes.hist(scores[rows], bins, density=True, color=colour, alpha=0.6, label=f"{label} ({rows.sum():,} queries)")
+        axes.hist(
+            scores[rows],
+            bins=bins.tolist(),
+            density=True,
+            color=colour,
+            alpha=0.6,
+            label=f"{label} ({rows.sum():,} queries)",
+        )
     axes.axvline(threshold, color="black", linewidth=1.5)
     axes.text(threshold, axes.get_ylim()[1], f" threshold {threshold:.2f}, from validation", va="top")
     kept, caught = (scores[~outside] >= threshold).mean(), (scores[outside] < threshold).mean()

@@ -24,7 +24,7 @@ from stages.library.settings import between
 RULE = "classifier.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutOfScope:
     rate: float = between(0, 1, open_low=True, open_high=True)  # share of queries expected out of scope
 

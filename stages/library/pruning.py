@@ -91,7 +91,7 @@ class Pruner:
     def prune_to(self, sparsity: float, scope: Scope) -> None:
         """Set the masks so that a share `sparsity` of the weights is zero, over the model or in each layer."""
         scores = {
-            name: self.masks[name].score(module.parametrizations.weight.original)  # type: ignore[union-attr]
+            name: self.masks[name].score(module.parametrizations.weight.original)  # type: ignore[union-attr,arg-type]
             for name, module in self.modules.items()
         }
         groups = [list(scores)] if scope is Scope.model else [[name] for name in scores]

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
@@ -53,6 +53,8 @@ def load(kind: type[Settings], section: str, path: Path = PARAMS) -> Settings:
         params = OmegaConf.load(path)
     except YAMLError as error:
         raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(params, DictConfig):
+        raise PipelineError(f"{path} holds no sections; `make params` composes it from conf/")
     if unknown := sorted(set(params) - set(SECTIONS)):
         raise PipelineError(f"{path} has an unknown key `{unknown[0]}`; allowed at the top are: {', '.join(SECTIONS)}")
     if section not in params:

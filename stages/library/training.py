@@ -38,14 +38,14 @@ Device = Enum("Device", ["auto", "cpu", "cuda"])
 Precision = Enum("Precision", ["auto", "bf16", "fp32"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     seed: int = at_least(0)
     device: Device
     precision: Precision  # auto: bfloat16 autocast where the hardware computes in it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """Length and pace of one training run."""
 
