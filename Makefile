@@ -7,7 +7,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo repro test lint params params-check
+.PHONY: help setup demo repro test lint params params-check promote sweep review
+
+# What `make sweep` tries, and in what.
+TEMPERATURES ?= 2.0,4.0,8.0
+ALPHAS ?= 0.1,0.5
+NAME ?= sweep
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,3 +46,12 @@ params: setup ## compose conf/ into params.yaml
 
 params-check: setup ## fail if params.yaml is not what conf/ says
 	python -m stages.params --check
+
+promote: setup ## write what params.yaml says into conf/, after `dvc exp apply` or an edit
+	python -m stages.params --promote
+
+sweep: setup ## distill with each of TEMPERATURES and ALPHAS, as experiments NAME-1, NAME-2, ...
+	python -m stages.sweep --name $(NAME) distill.temperature=$(TEMPERATURES) distill.alpha=$(ALPHAS)
+
+review: setup ## what this working tree changed against BASE, as Markdown
+	@python -m stages.review --base $(BASE)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -99,13 +100,36 @@ def run(stage: object, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None
     stage.main()
 
 
+def program(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m ARGUMENTS` in `folder`, as a user runs a stage there."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """{path: sha256} of every file in `folder`, scratch files of an unfinished write included."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): artifacts.sha256_of_file(path) for path in paths}
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of four tiny layers with random weights and MiniLM's tokenizer, as a Hugging Face folder."""
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     torch.manual_seed(0)
     config = BertConfig(
-        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.1,  # with the usual 0.02 so small a model learns nothing in so few steps
     )
     BertModel(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
@@ -124,14 +148,16 @@ def overrides(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
         "teacher.package=null",
         "teacher.revision=null",
         "teacher.sha256=null",
-        "teacher.epochs=3",
+        "teacher.epochs=8",
         "teacher.learning_rate=0.005",
         "teacher.batch_size=8",
         "student.layers=[1,3]",
         "distill.epochs=2",
         "distill.batch_size=8",
+        "distill.learning_rate=0.002",
         "prune.epochs=3",
         "prune.batch_size=8",
+        "prune.learning_rate=0.002",
         "prune.interval=2",
         "ort_quantize.min_agreement=0.5",
         "benchmark.calls=3",

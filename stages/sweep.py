@@ -1,0 +1,150 @@
+"""sweep: one experiment for each combination of some values, through DVC's queue, and a picture of what came out.
+
+python -m stages.sweep distill.temperature=2.0,4.0,8.0 distill.alpha=0.1,0.5
+
+Only the stage `distill` and what it needs is run (--target names another), so nothing is timed. The workspace stays as
+it is; each experiment can be looked at (`dvc exp show`) and applied (`dvc exp apply NAME`). Out: reports/sweep/.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import dvc.api
+import pandas as pd
+from dvc.repo import Repo
+from matplotlib import pyplot as plt
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from tqdm import tqdm
+
+from stages.library import artifacts, figures
+from stages.library.errors import PipelineError, run_program
+from stages.library.report import markdown_table, percent
+
+SWEEP = Path("reports/sweep")
+POLL_S = 2
+FINISHED = ("Success", "Failed")
+
+
+def queue(name: str, overrides: list[str], target: str) -> None:
+    """Queue an experiment for each combination of the values that `overrides` list, named NAME-1, NAME-2, ..."""
+    settings = [argument for override in overrides for argument in ("-S", override)]
+    _dvc("exp", "run", "--queue", "--name", name, *settings, target)
+
+
+def wait(name: str) -> Counter[str]:
+    """Work through the queue, one experiment at a time; how many of the sweep's ended as what."""
+    _dvc("queue", "start", "--jobs", "1")
+    bar = None
+    while True:
+        with Repo() as repo:
+            tasks = repo.experiments.celery_queue.status()
+        states = Counter(task["status"] for task in tasks if (task["name"] or "").startswith(f"{name}-"))
+        done = sum(states[state] for state in FINISHED)
+        bar = bar or tqdm(total=states.total(), desc=name, unit="experiment")
+        bar.update(done - bar.n)
+        if done == states.total():
+            bar.close()
+            return states
+        time.sleep(POLL_S)
+
+
+def collect(name: str, keys: list[str], metric: str) -> pd.DataFrame:
+    """A row per experiment that succeeded: its name, the swept keys and the metric."""
+    rows = []
+    for shown in dvc.api.exp_show():
+        if not (shown["Experiment"] or "").startswith(f"{name}-"):
+            continue
+        rows.append({"experiment": shown["Experiment"]} | {key: _column(shown, key) for key in (*keys, metric)})
+    return pd.DataFrame(rows).sort_values(keys, ignore_index=True)
+
+
+def _column(shown: dict[str, Any], key: str) -> Any:
+    """DVC puts the file's name before a key that stands in several files."""
+    found = [column for column in shown if column == key or column.endswith(f":{key}")]
+    if not found:
+        raise PipelineError(f"the experiments have no `{key}`; among what they have: {', '.join(sorted(shown))}")
+    return shown[found[0]]
+
+
+def picture(table: pd.DataFrame, keys: list[str], metric: str) -> Figure:
+    """The metric over the first key, a line for each combination of the others.
+
+    Args:
+        table: a row per experiment, with the columns `keys` and `metric` (0 to 1).
+    """
+    first, *others = keys
+    figure, axes = plt.subplots(figsize=(8, 4.5))
+    for values, rows in table.groupby(others) if others else [((), table)]:
+        label = ", ".join(f"{key} {value:g}" for key, value in zip(others, values, strict=True))
+        axes.plot(rows[first], rows[metric], marker="o", label=label or None)
+    best = table.loc[table[metric].idxmax()]
+    axes.scatter(best[first], best[metric], s=220, facecolors="none", edgecolors=figures.RED, linewidths=2, zorder=3)
+    axes.set_xticks(sorted(table[first].unique()))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
+    axes.set_xlabel(first)
+    axes.set_ylabel(metric)
+    axes.set_title(f"Ringed: {best['experiment']}")
+    if others:
+        axes.legend()
+    return figure
+
+
+def write(table: pd.DataFrame, keys: list[str], metric: str, command: str) -> None:
+    """reports/sweep/: sweep.csv, sweep.png and README.md."""
+    best = table.loc[table[metric].idxmax()]
+    style.use(figures.STYLE)
+    with artifacts.new_file(SWEEP / "sweep.csv") as scratch:
+        table.round(6).to_csv(scratch, index=False, lineterminator="\n")
+    figures.save(picture(table, keys, metric), SWEEP / "sweep.png", dpi=120)
+    rows = [
+        [row["experiment"], *(f"{row[key]:g}" for key in keys), percent(row[metric])] for _, row in table.iterrows()
+    ]
+    text = f"""# A sweep
+
+Made by `{command}`; chosen on validation, test queries play no part.
+
+{markdown_table(["experiment", *keys, metric], rows)}
+
+Best: **{best["experiment"]}**. `dvc exp apply {best["experiment"]}` brings it into the workspace, and then
+`make promote` its parameters into conf/.
+
+![{metric} over {keys[0]}](sweep.png)
+"""
+    artifacts.write_text(SWEEP / "README.md", text)
+
+
+def _dvc(*arguments: str) -> None:
+    if status := subprocess.run(["dvc", *arguments], check=False).returncode:
+        raise PipelineError(f"`dvc {' '.join(arguments)}` ended with status {status}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.sweep", description=__doc__.splitlines()[0])
+    parser.add_argument("override", nargs="+", help="KEY=VALUE, or KEY=VALUE,VALUE,... to sweep over the values")
+    parser.add_argument("--name", default="sweep", help="the experiments are NAME-1, NAME-2, ... (default sweep)")
+    parser.add_argument("--target", default="distill", help="the stage to run (default distill)")
+    parser.add_argument("--metric", default="student.validation.accuracy", help="what is compared, of 0 to 1")
+    arguments = parser.parse_args()
+    keys = [key for key, _, values in (override.partition("=") for override in arguments.override) if "," in values]
+    if not keys:
+        raise PipelineError("nothing to sweep over: give at least one KEY=VALUE,VALUE,...")
+    queue(arguments.name, arguments.override, arguments.target)
+    states = wait(arguments.name)
+    if states["Failed"]:
+        raise PipelineError(
+            f"{states['Failed']} experiments failed: `dvc queue status` names them, `dvc queue logs` says why"
+        )
+    table = collect(arguments.name, keys, arguments.metric)
+    write(table, keys, arguments.metric, f"python -m stages.sweep {' '.join(sys.argv[1:])}")
+    print((SWEEP / "README.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    run_program(main)
