@@ -14,6 +14,7 @@ from stages.library.errors import PipelineError, run_program
 from stages.library.settings import PARAMS
 
 DEMO = Path(".demo")
+CONFIG = "demo"
 # What the pipeline is made of. The results of the real run stay behind: they are not the demo's.
 PARTS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", "conf", "data", "dvc.yaml", "stages")
 
@@ -38,8 +39,12 @@ def copy_project(target: Path) -> None:
 
 def main() -> None:
     copy_project(DEMO)
-    params.compose(DEMO / PARAMS, config="demo")
-    commands = [["dvc", "repro"], [sys.executable, "-m", "stages.predict", "my card got stolen, please block it"]]
+    params.compose(DEMO / PARAMS, CONFIG)
+    commands = [
+        ["dvc", "config", "hydra.config_name", CONFIG],  # so that `dvc exp run` in the copy composes the same
+        ["dvc", "repro"],
+        [sys.executable, "-m", "stages.predict", "my card got stolen, please block it"],
+    ]
     if not (DEMO / ".git").exists():
         commands.insert(0, ["git", "init", "--quiet"])
     for command in commands:

@@ -6,12 +6,15 @@ python -m stages.params --promote write what params.yaml says (after `dvc exp ap
 """
 
 import argparse
+import logging
+import os
 import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dvc.config import Config
 from dvc.exceptions import DvcException
 from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
@@ -24,7 +27,15 @@ from stages.library.artifacts import new_file, write_text
 from stages.library.errors import PipelineError, run_program
 from stages.library.settings import PARAMS
 
+log = logging.getLogger(__name__)
+
 CONF = Path("conf")
+EXPERIMENT = "DVC_EXP_NAME"  # set by `dvc exp run` for the commands that it runs
+
+
+def main_config() -> str:
+    """The file of conf/ that `dvc exp run` starts from: DVC's setting hydra.config_name."""
+    return str(Config.from_cwd()["hydra"].get("config_name", "config"))
 
 
 def compose(target: Path, config: str = "config", overrides: Sequence[str] = ()) -> None:
@@ -60,7 +71,7 @@ def leaves(content: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def differences(config: str = "config") -> list[str]:
+def differences(config: str) -> list[str]:
     """One line for each key in which params.yaml is not what conf/ composes to."""
     if not PARAMS.is_file():
         return [f"{PARAMS} does not exist"]
@@ -80,7 +91,7 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     )
 
 
-def _composed(config: str = "config", overrides: Sequence[str] = ()) -> dict[str, Any]:
+def _composed(config: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
         compose(path, config, overrides)
@@ -112,17 +123,18 @@ def promote() -> list[str]:
     into that option's file, whose comments stay. No more than that is touched.
     """
     wanted = leaves(OmegaConf.to_container(OmegaConf.load(PARAMS)))
-    composed = _composed()
+    config = main_config()
+    composed = _composed(config)
     lines = []
     for section in sorted({key.split(".")[0] for key in differing(composed, wanted)}):
         options = [path.stem for path in sorted((CONF / section).glob("*.yaml")) if path.stem != "base"]
-        main_file = CONF / "config.yaml"
+        main_file = CONF / f"{config}.yaml"
         chosen = re.search(rf"^( *- {section}: )(\w+)", main_file.read_text(encoding="utf-8"), re.MULTILINE)
         if not options or not chosen:
             raise PipelineError(f"`{section}` is no group of conf/; write it there by hand")
 
         def left(option: str, section: str = section) -> list[str]:
-            keys = differing(_composed(overrides=[f"{section}={option}"]), wanted)
+            keys = differing(_composed(config, [f"{section}={option}"]), wanted)
             return [key for key in keys if key.split(".")[0] == section]
 
         current = chosen.group(2)
@@ -138,7 +150,7 @@ def promote() -> list[str]:
                 raise PipelineError(f"`{odd[0]}` cannot be promoted; write it into {path} by hand")
             edit(path, {key.split(".")[1]: wanted[key] for key in keys})
             lines += [f"{path}: {key.split('.')[1]}: {wanted[key]} (was {composed.get(key)})" for key in keys]
-    if rest := differences():
+    if rest := differences(config):
         raise PipelineError(f"conf/ still composes to something else ({'; '.join(rest)})")
     return lines
 
@@ -147,14 +159,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.params", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail if they differ")
     parser.add_argument("--promote", action="store_true", help="write what params.yaml says into conf/")
-    parser.add_argument("--config", default="config", help="the file in conf/ to start from (default config)")
+    parser.add_argument("--config", help="the file of conf/ to start from (default: DVC's hydra.config_name, config)")
     parser.add_argument("override", nargs="*", help="as Hydra takes them: distill.temperature=8.0, prune=magnitude")
     arguments = parser.parse_args()
+    config = arguments.config or main_config()
     if arguments.promote:
         print("\n".join(promote()) or f"conf/ says what {PARAMS} says already")
     elif not arguments.check:
-        compose(PARAMS, arguments.config, arguments.override)
-    elif lines := differences(arguments.config):
+        compose(PARAMS, config, arguments.override)
+    elif os.environ.get(EXPERIMENT):
+        log.info("an experiment composes %s from conf/ and its own -S: nothing to check", PARAMS)
+    elif lines := differences(config):
         raise PipelineError(
             f"{PARAMS} is not what conf/ says ({'; '.join(lines)}): `make params` takes what conf/ says; "
             f"`make promote` writes what {PARAMS} says into conf/"
