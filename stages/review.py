@@ -30,6 +30,7 @@ CORRECT, TIMINGS = Path("reports/correct.csv"), Path("reports/timings.csv")
 PICTURE = Path("reports/figures/tradeoff.png")
 TEACHER = "teacher"
 SAMPLES, SEED = 10000, 0
+BETTER, WORSE, WITHIN_NOISE = "**better**", "**worse**", "within noise"
 
 
 @dataclass(frozen=True)
@@ -82,28 +83,30 @@ def parameters(before: Reports, after: Reports) -> str:
 def verdict(low: float, high: float, tolerance: float = 0.0) -> str:
     """In words: whether an interval of a difference (higher is better) lies beyond ± tolerance."""
     if low > tolerance:
-        return "**better**"
-    return "**worse**" if high < -tolerance else "within noise"
+        return BETTER
+    return WORSE if high < -tolerance else WITHIN_NOISE
 
 
-def accuracy(before: Reports, after: Reports) -> tuple[str, dict[str, float]]:
-    """The table of accuracies with the rule, and the difference of each variant that both have.
+def accuracy(before: Reports, after: Reports) -> tuple[str, set[str]]:
+    """The table of accuracies with the rule, and the variants in which they differ beyond noise.
 
-    On the same test queries the interval is paired; otherwise there is no pairing and no verdict.
+    On the same test queries the interval is paired; on others nothing can be said.
     """
-    paired = before.params["dataset.rows_sha256"] == after.params["dataset.rows_sha256"]
-    changes, rows = {}, []
+    comparable = before.params["dataset.rows_sha256"] == after.params["dataset.rows_sha256"]
+    moved, rows = set(), []
     for name in _in_both(before, after):
-        old, new = (reports.variants[name]["accuracy_with_rule"] for reports in (before, after))
-        changes[name] = new - old
         cells = ["other test queries", ""]
-        if paired:
+        if comparable:
             ours, theirs = (reports.correct[name].to_numpy(dtype=bool) for reports in (after, before))
             change, interval = statistics.paired_difference(ours, theirs, SAMPLES, SEED)
             same = before.variants[name]["answers_sha256"] == after.variants[name]["answers_sha256"]
-            cells = [points(change, interval), "the same answers" if same else verdict(*interval)]
+            judged = "the same answers" if same else verdict(*interval)
+            cells = [points(change, interval), judged]
+            if judged in (BETTER, WORSE):
+                moved.add(name)
+        old, new = (reports.variants[name]["accuracy_with_rule"] for reports in (before, after))
         rows.append([name, percent(old), percent(new), *cells])
-    return markdown_table(["accuracy with the rule", "before", "after", "points, 95 % interval", ""], rows), changes
+    return markdown_table(["accuracy with the rule", "before", "after", "points, 95 % interval", ""], rows), moved
 
 
 def speedup_change(before: Reports, after: Reports, name: str) -> tuple[float, float, float]:
@@ -122,31 +125,30 @@ def speedup_change(before: Reports, after: Reports, name: str) -> tuple[float, f
     return point, float(low), float(high)
 
 
-def latency(before: Reports, after: Reports, tolerance: float) -> str:
-    """The table of sizes and latencies."""
-    rows = []
+def latency(before: Reports, after: Reports, tolerance: float) -> tuple[str, set[str]]:
+    """The table of sizes and latencies, and the variants in which one of them differs beyond noise."""
+    moved, rows = set(), []
     for name in _in_both(before, after):
         old, new = before.variants[name], after.variants[name]
-        times, low, high = speedup_change(before, after, name)
         size = "" if old["size_mb"] == new["size_mb"] else f"{new['size_mb'] / old['size_mb'] - 1:+.1%}"
         speed = ["", "baseline"]
         if name != TEACHER:
+            times, low, high = speedup_change(before, after, name)
             speed = [f"× {times:.2f} [{low:.2f}, {high:.2f}]", verdict(low - 1, high - 1, tolerance)]
+        if size or speed[1] in (BETTER, WORSE):
+            moved.add(name)
         rows.append(
             [
                 name,
-                f"{old['size_mb']:.1f}",
-                f"{new['size_mb']:.1f}",
+                *(f"{row['size_mb']:.1f}" for row in (old, new)),
                 size,
-                f"{old['p50_ms']:.2f}",
-                f"{new['p50_ms']:.2f}",
-                f"{old['speedup_vs_teacher']:.1f} ×",
-                f"{new['speedup_vs_teacher']:.1f} ×",
+                *(f"{row['p50_ms']:.2f}" for row in (old, new)),
+                *(f"{row['speedup_vs_teacher']:.1f} ×" for row in (old, new)),
                 *speed,
             ]
         )
     header = ["size and latency", "MiB before", "after", "", "p50 ms before", "after", "faster than teacher, before"]
-    return markdown_table([*header, "after", "change, 95 % interval", ""], rows)
+    return markdown_table([*header, "after", "change, 95 % interval", ""], rows), moved
 
 
 def came_and_went(before: Reports, after: Reports) -> str:
@@ -161,26 +163,26 @@ def came_and_went(before: Reports, after: Reports) -> str:
     return " ".join(sentences)
 
 
-def summary(accuracies: str, latencies: str) -> str:
-    """One sentence: whether anything changed beyond noise."""
-    moved = {line.split("|")[1].strip() for line in (accuracies + "\n" + latencies).splitlines() if "**" in line}
-    if not moved:
-        return "Nothing changed beyond noise."
-    return f"Changed beyond noise: {', '.join(sorted(moved))}."
+def write(before: Reports, after: Reports, base: str, tolerance: float, pictures: str) -> str:
+    """The review as Markdown.
 
-
-def write(before: Reports, after: Reports, base: str, tolerance: float, pictures: str) -> tuple[str, dict[str, float]]:
-    """The review as Markdown, and the change of each variant's accuracy."""
-    accuracies, changes = accuracy(before, after)
-    latencies = latency(before, after, tolerance)
+    Args:
+        base: what to call the revision before.
+        tolerance: share by which latency ratios of two runs of the same models may differ.
+        pictures: what to put before the picture's path, such as a URL.
+    """
+    accuracies, moved_in_accuracy = accuracy(before, after)
+    latencies, moved_in_cost = latency(before, after, tolerance)
+    moved = moved_in_accuracy | moved_in_cost
+    names = [name for name in after.variants if name in moved]
+    changed = f"Changed beyond noise: {', '.join(names)}." if names else "Nothing changed beyond noise."
     machines = [reports.benchmark["machine"]["cpu"] for reports in (before, after)]
     other = "" if machines[0] == machines[1] else f" The machines differ: {machines[0]} before, {machines[1]} after."
-    best = [str(reports.benchmark["best"]) for reports in (before, after)]
-    chosen = f"Best deployable variant: {best[1]}" + (f" (before: {best[0]})" if best[0] != best[1] else "")
-    return (
-        f"""## Compared with `{base}`
+    best = [reports.benchmark["best"] for reports in (before, after)]
+    chosen = f"Best deployable variant: {best[1]}{f' (before: {best[0]})' if best[0] != best[1] else ''}."
+    return f"""## Compared with `{base}`
 
-{summary(accuracies, latencies)} {chosen}. {came_and_went(before, after)}
+{" ".join(filter(None, [changed, chosen, came_and_went(before, after)]))}
 
 {parameters(before, after)}
 
@@ -194,9 +196,7 @@ Latency counts as changed only beyond ± {tolerance:.0%} of the ratio to the tea
 models can differ by.{other}
 
 ![Accuracy over latency, after the change]({pictures}{PICTURE})
-""",
-        changes,
-    )
+"""
 
 
 def _in_both(before: Reports, after: Reports) -> list[str]:
@@ -211,15 +211,19 @@ def main() -> None:
     parser.add_argument("--pictures", default="", help="what to put before the picture's path, such as a URL")
     arguments = parser.parse_args()
     before, after = Reports.at(arguments.base), Reports.at(None)
-    text, changes = write(before, after, arguments.base, arguments.tolerance, arguments.pictures)
-    print(text)
-    if arguments.budget is not None:
-        worst = min(changes, key=lambda name: changes[name], default=None)
-        if worst is not None and changes[worst] < -arguments.budget:
-            raise PipelineError(
-                f"{worst} lost {-100 * changes[worst]:.2f} points of accuracy with the rule against {arguments.base}; "
-                f"allowed: {100 * arguments.budget:.2f} (--budget)"
-            )
+    print(write(before, after, arguments.base, arguments.tolerance, arguments.pictures))
+    if arguments.budget is None:
+        return
+    losses = {
+        name: before.variants[name]["accuracy_with_rule"] - after.variants[name]["accuracy_with_rule"]
+        for name in _in_both(before, after)
+    }
+    if too_much := {name: loss for name, loss in losses.items() if loss > arguments.budget}:
+        worst = max(too_much, key=lambda name: too_much[name])
+        raise PipelineError(
+            f"{worst} lost {100 * too_much[worst]:.2f} points of accuracy with the rule against {arguments.base}; "
+            f"allowed: {100 * arguments.budget:.2f} (--budget)"
+        )
 
 
 if __name__ == "__main__":

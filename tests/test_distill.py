@@ -1,6 +1,7 @@
 """distill: the student starts from layers of the teacher or from a checkpoint, and learns from cached logits."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,27 @@ def test_the_student_learns_what_the_cached_logits_say_not_the_labels(
     assert set(load_file(built / "data/logits/student.safetensors")["test"].argmax(axis=1)) == {1}
 
 
+def test_a_run_from_another_checkpoint_does_not_resume_this_ones(
+    built: Path, overrides: list[str], tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def train(*_: object, scratch: Path, **__: object) -> None:
+        found.append(scratch)
+        raise KeyboardInterrupt
+
+    shutil.copytree(tiny_checkpoint, built / "own")
+    compose(*overrides, "student.layers=null", "student.checkpoint=./own")
+    monkeypatch.setattr(training, "train", train)
+    for change in (0, 1):
+        tensors = load_file(built / "own/model.safetensors")
+        tensors["pooler.dense.bias"] += change
+        save_numpy(tensors, built / "own/model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(KeyboardInterrupt):
+            run(distill, monkeypatch)
+    assert found[0] != found[1]
+
+
 def test_the_same_seed_gives_the_same_bytes_also_after_an_interruption(
     built: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -134,9 +156,10 @@ def test_the_same_seed_gives_the_same_bytes_also_after_an_interruption(
             raise KeyboardInterrupt
         return original(prediction)
 
-    with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as interrupted:
         interrupted.setattr(training, "accuracy", accuracy)
-        run(distill, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(distill, interrupted)
     with caplog.at_level("INFO"):
         run(distill, monkeypatch)
     assert any(message.startswith("resuming from data/.training/student-") for message in caplog.messages)

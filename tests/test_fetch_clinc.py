@@ -30,7 +30,8 @@ def read_rows(split: str) -> list[tuple[str, str]]:
     return [tuple(json.loads(line).values()) for line in lines if line]
 
 
-def test_splits_are_written_in_canonical_order(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("project")
+def test_splits_are_written_in_canonical_order(monkeypatch: pytest.MonkeyPatch) -> None:
     run(fetch_clinc, monkeypatch)
     published = micro_data_set()
     for ours, theirs in UPSTREAM.items():
@@ -222,9 +223,10 @@ def test_after_an_error_data_and_report_are_as_before(
 
 
 @pytest.mark.parametrize("split", ["val", "test", "oos_val", "oos_test"])
+@pytest.mark.usefixtures("project")
 def test_a_split_without_queries_in_or_out_of_scope_is_refused(
-    project: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], tmp_path: Path, split: str
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], tmp_path: Path, split: str
 ) -> None:
     """Thresholds and recalls are computed from both: better refused here than after the training."""
-    with pytest.raises(PipelineError, match="validation|test"):
+    with pytest.raises(PipelineError, match=r"validation|test"):
         fetch(monkeypatch, overrides, *write_data_set(tmp_path / "own", micro_data_set() | {split: []}))

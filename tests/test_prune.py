@@ -140,9 +140,10 @@ def test_an_interrupted_run_goes_on_with_its_masks_and_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         return original(prediction)
 
-    with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as interrupted:
         interrupted.setattr(training, "accuracy", accuracy)
-        run(prune, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(prune, interrupted)
     with caplog.at_level("INFO"):
         run(prune, monkeypatch)
     assert any(message.startswith("resuming from data/.training/pruned-") for message in caplog.messages)

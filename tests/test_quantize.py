@@ -28,7 +28,8 @@ def test_the_folder_holds_all_that_a_user_needs(built: Path) -> None:
     assert set(contents(built / "data/quantized")) == names
 
 
-def test_every_linear_layer_and_the_word_embeddings_are_int8(built: Path) -> None:
+@pytest.mark.usefixtures("built")
+def test_every_linear_layer_and_the_word_embeddings_are_int8() -> None:
     tensors = load_file(WEIGHTS)
     student = load_file("data/student/model.safetensors")
     matrices = [name.removesuffix(".weight") for name, weight in student.items() if weight.ndim == 2]
@@ -86,7 +87,8 @@ def test_the_same_again_gives_the_same_bytes(built: Path, built_once: Path, monk
         assert contents(built / name) == contents(built_once / name)
 
 
-def test_the_settings_reach_the_file(built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("built")
+def test_the_settings_reach_the_file(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with safe_open(WEIGHTS, "np") as file:
         assert file.metadata()["reduce_range"] == "false"
     assert len(np.unique(load_file(WEIGHTS)["bert.pooler.dense.scales"])) == 32
@@ -99,9 +101,7 @@ def test_the_settings_reach_the_file(built: Path, overrides: list[str], monkeypa
         assert file.metadata()["reduce_range"] == "true"
 
 
-def test_without_a_student_it_says_what_to_run_and_writes_nothing(
-    built: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_student_it_says_what_to_run_and_writes_nothing(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (built / "data/student").rename(built / "elsewhere")
     before = contents(built)
     with pytest.raises(PipelineError, match="data/student not found; run `dvc repro distill`"):

@@ -1,0 +1,369 @@
+"""dvc.yaml: what it declares is what the code imports, reads and writes, and a change reruns just what hangs on it.
+
+One run of the whole pipeline through DVC (embedded sample, tiny random checkpoint, an epoch each) serves all tests.
+"""
+
+import ast
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import networkx
+import pytest
+import yaml
+from conftest import ROOT, contents
+from dvc.exceptions import ReproductionError
+from dvc.repo import Repo
+
+from stages import params
+
+# The specification: what each stage feeds. It is that of the design, stage by stage, and not read from dvc.yaml.
+FEEDS = {
+    "fetch-clinc": {"finetune-teacher"},
+    "finetune-teacher": {"distill", "onnx-export@teacher"},
+    "distill": {"quantize", "prune", "onnx-export@student"},
+    "prune": {"onnx-export@pruned"},
+    "quantize": {"benchmark"},
+    "onnx-export@teacher": {"ort-quantize@teacher"},
+    "onnx-export@student": {"ort-quantize@student"},
+    "onnx-export@pruned": {"ort-quantize@pruned"},
+    "ort-quantize@teacher": {"benchmark"},
+    "ort-quantize@student": {"benchmark"},
+    "ort-quantize@pruned": {"benchmark"},
+    "benchmark": {"plot"},
+    "plot": set(),
+    "params-check": set(),  # no step of the pipeline: it fails when conf/ was edited and params.yaml was not
+}
+TINY = {
+    "defaults": ["demo", "_self_"],
+    "teacher": {"package": None, "revision": None, "sha256": None, "epochs": 1},
+    "student": {"layers": [1, 3]},
+    "distill": {"epochs": 1},
+    "prune": {"epochs": 1},
+    "ort_quantize": {"min_agreement": 0.0},
+    "benchmark": {"calls": 2, "warmup": 1, "queries": 5, "bootstrap_samples": 200},
+    "plot": {"dpi": 50},
+}
+DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+LEAVES = list(params.leaves(yaml.safe_load((ROOT / "params.yaml").read_text())))
+
+
+# What the code says of itself.
+
+
+def module_of(stage: str) -> Path:
+    """The module that a stage's command runs."""
+    words = DECLARED[stage.split("@")[0]]["cmd"].split()
+    assert words[:2] == ["python", "-m"]
+    return Path(words[2].replace(".", "/") + ".py")
+
+
+def imports(module: Path) -> set[Path]:
+    """The modules of stages/ that a module imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not resolved here"
+            names = [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        else:
+            continue
+        paths = [Path(name.replace(".", "/") + ".py") for name in names if name.split(".")[0] == "stages"]
+        found |= {path for path in paths if (ROOT / path).is_file()}
+    return found
+
+
+def with_imports(module: Path) -> set[Path]:
+    """A module and all that it imports, however indirectly."""
+    known, fresh = set(), {module}
+    while fresh:
+        known |= fresh
+        fresh = set().union(*map(imports, fresh)) - known
+    return known
+
+
+def sections_read(stage: str) -> set[str]:
+    """The sections of params.yaml that a stage's code loads."""
+    calls = [
+        node
+        for module in with_imports(module_of(stage))
+        for node in ast.walk(ast.parse((ROOT / module).read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.load"
+    ]
+    return {ast.literal_eval(call.args[1]) for call in calls}
+
+
+def downstream(stages: set[str]) -> set[str]:
+    """Those stages and all that hangs on them, by the specification."""
+    reached = set(stages)
+    while more := set().union(*(FEEDS[stage] for stage in reached)) - reached:
+        reached |= more
+    return reached
+
+
+class Rerun(NamedTuple):
+    """What runs after a parameter changed."""
+
+    readers: set[str]  # the stages that see the change themselves
+    all: set[str]  # these and what hangs on them
+
+
+def implied(leaf: str) -> Rerun:
+    readers = {stage for stage in FEEDS if leaf.split(".")[0] in sections_read(stage)}
+    return Rerun(readers, downstream(readers))
+
+
+# What DVC says.
+
+
+@pytest.fixture(scope="session")
+def run_once(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Git repository in which `dvc repro` has run all stages."""
+    folder = tmp_path_factory.mktemp("pipeline") / "project"
+    for name in ("stages", "conf", "data/sample"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".dvc/config.local").write_text("[hydra]\n    config_name = tiny\n")
+    tiny = TINY | {"teacher": TINY["teacher"] | {"checkpoint": str(tiny_checkpoint)}}
+    (folder / "conf/tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(folder.parent / "site"))
+        monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+        subprocess.run(["git", "init", "--quiet"], check=True)
+        params.compose(folder / "params.yaml", "tiny")
+        done = subprocess.run([sys.executable, "-m", "dvc", "repro"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield folder
+
+
+@pytest.fixture
+def repository(run_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That repository as the current folder; a test leaves it as it was."""
+    monkeypatch.chdir(run_once)
+    return run_once
+
+
+@pytest.fixture
+def copy(run_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that repository as the current folder, to do with as one likes."""
+    shutil.copytree(run_once, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def changed(value: Any) -> Any:
+    """Another value of much the same kind."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value * 2 or 1
+        case list():
+            return value[::-1] if len(value) > 1 else [*value, "x"]
+        case _:
+            return f"{value or ''}x"
+
+
+def edit(path: Path, keys: list[str], value: Any = None) -> None:
+    """Change values of a YAML file, each named by the dotted path to it."""
+    content = yaml.safe_load(path.read_text())
+    for key in keys:
+        *parents, name = key.split(".")
+        inner = content
+        for parent in parents:
+            inner = inner[parent]
+        inner[name] = changed(inner[name]) if value is None else value
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def reruns(folder: Path, leaves: list[str]) -> dict[str, Rerun]:
+    """What DVC would run after each of these parameters alone had changed; params.yaml is put back afterwards.
+
+    DVC reports each section for itself, so leaves of different sections are changed at once.
+    """
+    path = folder / "params.yaml"
+    original, found = path.read_text(), {}
+    by_section = [[leaf for leaf in leaves if leaf.split(".")[0] == name] for name in yaml.safe_load(original)]
+    try:
+        for together in zip_longest(*by_section):
+            path.write_text(original)
+            edit(path, [leaf for leaf in together if leaf])
+            with Repo(folder) as repo:
+                graph = networkx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
+                status = repo.status()
+            for leaf in filter(None, together):
+                readers = {stage for stage, reasons in status.items() if leaf.split(".")[0] in params_seen(reasons)}
+                found[leaf] = Rerun(readers, readers.union(*(networkx.ancestors(graph, stage) for stage in readers)))
+    finally:
+        path.write_text(original)
+    return found
+
+
+def params_seen(reasons: list[Any]) -> set[str]:
+    """The sections of params.yaml among the reasons for which `dvc status` calls a stage changed."""
+    keys = [key for reason in reasons for key in reason.get("changed deps", {}).get("params.yaml", {})]
+    return {key.split(".")[0] for key in keys}
+
+
+@pytest.fixture(scope="session")
+def found(run_once: Path) -> dict[str, Rerun]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(run_once)
+        return reruns(run_once, LEAVES)
+
+
+# What is declared is what the code does.
+
+
+def test_the_stages_are_those_of_the_design() -> None:
+    assert {stage.split("@")[0] for stage in FEEDS} == set(DECLARED)
+
+
+@pytest.mark.parametrize("stage", DECLARED)
+def test_deps_name_the_imported_modules_and_no_other(stage: str) -> None:
+    named = {Path(dep) for dep in DECLARED[stage]["deps"] if dep.startswith("stages/")}
+    assert named == with_imports(module_of(stage))
+
+
+@pytest.mark.parametrize("stage", DECLARED)
+def test_params_name_the_sections_that_are_loaded_and_no_other(stage: str) -> None:
+    assert set(DECLARED[stage].get("params", [])) == sections_read(stage)
+
+
+def test_every_section_is_read_by_a_stage() -> None:
+    sections = {leaf.split(".")[0] for leaf in LEAVES}
+    assert set().union(*(sections_read(stage) for stage in DECLARED)) == sections
+
+
+def test_timings_are_outs_that_no_cache_can_restore() -> None:
+    """Plain outs with `cache: false` keep a stage out of the run-cache; metrics and plots do not."""
+    assert not {"metrics", "plots"} & DECLARED["benchmark"].keys()
+    assert [out[path] for out in DECLARED["benchmark"]["outs"] for path in out] == [{"cache": False}] * len(
+        DECLARED["benchmark"]["outs"]
+    )
+
+
+def test_git_tracks_nothing_that_dvc_keeps() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a Git checkout")
+    kept = [out for stage in DECLARED.values() for out in stage.get("outs", []) if isinstance(out, str)]
+    folders = [out.replace("${item.model}", "") for out in kept]
+    assert [path for path in listed.stdout.splitlines() if path.startswith(tuple(folders))] == []
+
+
+# The run.
+
+
+@pytest.mark.usefixtures("repository")
+def test_every_declared_out_exists_and_is_in_step() -> None:
+    with Repo() as repo:
+        assert {stage.addressing for stage in repo.index.stages} == set(FEEDS)
+        assert [str(out) for out in repo.index.outs if not out.exists] == []
+        assert repo.status() == {}
+
+
+def test_nothing_undeclared_is_written(repository: Path) -> None:
+    with Repo() as repo:
+        outs = [Path(out.fs_path) for out in repo.index.outs]
+    sample = repository / "data/sample"
+    extra = [
+        path
+        for folder in ("data", "reports")
+        for path in (repository / folder).rglob("*")
+        if path.is_file() and path.name != ".gitignore" and not {*outs, sample} & {path, *path.parents}
+    ]
+    assert extra == []
+
+
+def test_every_plot_is_of_columns_that_its_file_has(repository: Path) -> None:
+    plots = yaml.safe_load((repository / "dvc.yaml").read_text())["plots"]
+    for plot in plots:
+        for axes in plot.values():
+            for file, columns in axes["y"].items():
+                with (repository / file).open() as opened:
+                    header = next(csv.reader(opened))
+                assert {axes["x"], *([columns] if isinstance(columns, str) else columns)} <= set(header)
+
+
+@pytest.mark.usefixtures("repository")
+def test_repro_right_after_does_nothing() -> None:
+    with Repo() as repo:
+        assert repo.reproduce() == []
+
+
+def test_a_parameter_edited_by_hand_runs_what_reads_it_and_no_other(copy: Path) -> None:
+    before = contents(copy / "data"), (copy / "reports/benchmark.json").read_bytes()
+    edit(copy / "params.yaml", ["plot.dpi"], 60)
+    with Repo() as repo:
+        assert [stage.addressing for stage in repo.reproduce()] == ["plot"]
+    assert (contents(copy / "data"), (copy / "reports/benchmark.json").read_bytes()) == before
+
+
+def test_repro_fails_when_conf_was_edited_and_params_were_not(copy: Path) -> None:
+    edit(copy / "conf/distill/default.yaml", ["temperature"], 8.0)
+    with Repo() as repo, pytest.raises(ReproductionError, match="params-check"):
+        repo.reproduce()
+
+
+# What a change reruns.
+
+
+@pytest.mark.usefixtures("repository")
+def test_the_graph_is_that_of_the_design() -> None:
+    with Repo() as repo:
+        graph = networkx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
+    assert {stage: networkx.ancestors(graph, stage) for stage in graph} == {
+        stage: downstream({stage}) - {stage} for stage in FEEDS
+    }
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_changed_parameter_reruns_what_reads_it_and_what_hangs_on_that(found: dict[str, Rerun], leaf: str) -> None:
+    assert found[leaf].readers  # else nothing would notice the change
+    assert found[leaf] == implied(leaf)
+
+
+@pytest.mark.parametrize(
+    ("stage", "section"),
+    [
+        ("plot", "plot"),
+        ("quantize", "quantize"),
+        ("benchmark", "variants"),
+        ("prune", "run"),
+        ("distill", "out_of_scope"),
+    ],
+)
+def test_a_section_left_out_of_a_stage_would_be_noticed(repository: Path, stage: str, section: str) -> None:
+    leaf = next(leaf for leaf in LEAVES if leaf.startswith(f"{section}."))
+    path = repository / "dvc.yaml"
+    original = path.read_text()
+    sections = DECLARED[stage]["params"]
+    try:
+        edit(path, [f"stages.{stage}.params"], [name for name in sections if name != section])
+        assert reruns(repository, [leaf])[leaf].readers == implied(leaf).readers - {stage}
+    finally:
+        path.write_text(original)
+
+
+def test_a_section_named_too_much_would_be_noticed(repository: Path) -> None:
+    path = repository / "dvc.yaml"
+    original = path.read_text()
+    try:
+        edit(path, ["stages.quantize.params"], [*DECLARED["quantize"]["params"], "plot"])
+        rerun = reruns(repository, ["plot.dpi"])["plot.dpi"]
+        assert rerun == Rerun({"plot", "quantize"}, downstream({"plot", "quantize"})) != implied("plot.dpi")
+    finally:
+        path.write_text(original)
