@@ -17,8 +17,8 @@ from stages.library.errors import PipelineError
 
 PARAMS = Path("params.yaml")
 SECTIONS = (
-    *("run", "out_of_scope", "dataset", "teacher", "student", "distill", "quantize"),
-    *("variants", "onnx_export", "ort_quantize", "prune", "benchmark", "plot"),
+    *("run", "out_of_scope", "dataset", "teacher", "student", "distill", "control", "quantize", "prune"),
+    *("variants", "onnx_export", "ort_quantize", "sensitivity", "benchmark", "plot"),
 )
 
 Settings = TypeVar("Settings")
@@ -42,6 +42,9 @@ def above(low: float) -> Any:
 def load(kind: type[Settings], section: str, path: Path = PARAMS) -> Settings:
     """The section of params.yaml called `section`, as an instance of the dataclass `kind`.
 
+    Args:
+        section: its name; with a dot, a section in a section, such as prune.movement.
+
     Raises:
         PipelineError: the file or section is missing, a key is missing or unknown, or a value has the
             wrong type or lies outside the range allowed; the message names the key, the value and what
@@ -57,9 +60,10 @@ def load(kind: type[Settings], section: str, path: Path = PARAMS) -> Settings:
         raise PipelineError(f"{path} holds no sections; `make params` composes it from conf/")
     if unknown := sorted(set(params) - set(SECTIONS)):
         raise PipelineError(f"{path} has an unknown key `{unknown[0]}`; allowed at the top are: {', '.join(SECTIONS)}")
-    if section not in params:
+    values = OmegaConf.select(params, section)
+    if values is None:
         raise PipelineError(f"{path} has no section `{section}`; `make params` composes it from conf/")
-    return parse(kind, params[section], section)
+    return parse(kind, values, section)
 
 
 def parse(kind: type[Settings], values: Any, section: str) -> Settings:
