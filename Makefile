@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo repro test lint params params-check promote sweep review
+.PHONY: help setup demo repro whole test lint params params-check promote sweep review
 
 # What `make sweep` tries, and in what.
 TEMPERATURES ?= 2.0,4.0,8.0
@@ -33,8 +33,11 @@ repro: setup ## all nine stages on CLINC150; only what a change touches is run a
 	dvc repro
 	@python -m stages.readme
 
+whole: setup ## every technique side by side on CLINC150, in .whole/; its reports go to reports/whole/
+	python -m stages.whole
+
 test: setup ## all tests
-	pytest
+	pytest --numprocesses auto --dist loadfile
 
 lint: setup ## formatting, lint and types
 	ruff format --check .

@@ -65,7 +65,11 @@ class Benchmark:
 
 @dataclass(frozen=True, kw_only=True)
 class Variants:
-    models: list[str]  # those that are exported to ONNX and quantized there
+    """The rows of the table."""
+
+    models: dict[str, str]  # name of a float32 model in data/: what it is; each is also exported to ONNX
+    torch: dict[str, str]  # method of int8 in PyTorch: the model it is applied to
+    ort: list[str]  # methods of int8 in ONNX Runtime, each applied to every model
 
 
 class Variant(NamedTuple):
@@ -93,20 +97,22 @@ def onnx_answerer(folder: Path, threads: int) -> Callable[[str], str]:
     return answer
 
 
-def load_variants(models: list[str], threads: int) -> dict[str, Variant]:
+def load_variants(rows: Variants, threads: int) -> dict[str, Variant]:
     """Every variant of the table, in its order, ready to answer."""
     data = Path("data")
     variants = {}
-    for name in ("teacher", "student", "pruned"):
+    for name in rows.models:
         folder = artifacts.require(data / name, "dvc repro")
         variants[name] = Variant(folder, torch_answerer(checkpoints.load_classifier(folder), folder), False)
-    folder = data / "quantized"
-    variants["student-torch-int8"] = Variant(
-        folder, torch_answerer(int8.load(folder, "dvc repro quantize"), folder), False
-    )
-    for name in models:
-        variants[f"{name}-onnx"] = Variant(data / "onnx" / name, onnx_answerer(data / "onnx" / name, threads), True)
-        variants[f"{name}-ort-int8"] = Variant(data / "ort" / name, onnx_answerer(data / "ort" / name, threads), True)
+    for method in rows.torch:
+        folder = data / "quantized" / method
+        model = int8.load(folder, f"dvc repro quantize@{method}")
+        variants[f"student-torch-{method}"] = Variant(folder, torch_answerer(model, folder), False)
+    for name in rows.models:
+        folders = {f"{name}-onnx": data / "onnx" / name}
+        folders |= {f"{name}-ort-{method}": data / "ort" / method / name for method in rows.ort}
+        for variant, folder in folders.items():
+            variants[variant] = Variant(folder, onnx_answerer(folder, threads), True)
     return variants
 
 
@@ -141,9 +147,25 @@ def best_deployable(table: Mapping[str, Mapping[str, Any]], max_drop: float, tie
     return max((name for name in within if table[name]["p50_ms"] <= fastest * (1 + tie)), key=accuracy)
 
 
+def pareto_front(table: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The variants that no other beats: none is at least as accurate, as small and as fast, and better in one of them.
+
+    Accuracy is that on validation with the rule, since the front is there to choose from.
+    """
+
+    def costs(name: str) -> np.ndarray:
+        row = table[name]
+        return np.array([-row["validation"]["expected_accuracy_with_rule"], row["size_mb"], row["p50_ms"]])
+
+    def beaten(name: str) -> bool:
+        ours = costs(name)
+        return any((costs(other) <= ours).all() and (costs(other) < ours).any() for other in table)
+
+    return {name for name in table if not beaten(name)}
+
+
 def main() -> None:
     benchmark = settings.load(Benchmark, "benchmark")
-    models = settings.load(Variants, "variants").models
     seed = benchmark.seed
     warnings.filterwarnings("ignore")  # the pipeline advises batches; one query at a time is what is measured
     torch.set_num_threads(benchmark.threads)
@@ -151,7 +173,7 @@ def main() -> None:
     intents = splits.load_intents(CLINC)
     rows = splits.load(CLINC, "test")
     labels = splits.labels(rows, intents)
-    variants = load_variants(models, benchmark.threads)
+    variants = load_variants(settings.load(Variants, "variants"), benchmark.threads)
     figures = {name: quality.read(name, "dvc repro") for name in variants}
     test_logits = {name: logits.load(name, "dvc repro")["test"] for name in variants}
 
@@ -174,6 +196,7 @@ def main() -> None:
             | latency.summary(reference[name], real[name])
             | {
                 "deployable": variant.deployable,
+                "folder": variant.folder.as_posix(),
                 "speedup_vs_teacher": speedup,
                 "speedup_interval": list(speedup_interval),
                 "size_ratio_vs_teacher": figures[BASELINE]["size_mb"] / figures[name]["size_mb"],
@@ -187,6 +210,9 @@ def main() -> None:
             table[name][f"{measure}_change"] = change
             table[name][f"{measure}_change_interval"] = list(interval)
 
+    front = pareto_front(table)
+    for name in table:
+        table[name]["pareto"] = name in front
     described = machine.describe(benchmark.threads)
     if not described["vnni"]:
         log.warning("this CPU has no VNNI: int8 gains less here than the same model does on one that has it")

@@ -48,20 +48,25 @@ class Student:
     sha256: str | None
 
 
+def source(student: Student, teacher: Path) -> Path:
+    """The folder that the student starts from: the teacher's, or that of a checkpoint of its own."""
+    if (student.layers is None) == (student.checkpoint is None):
+        raise PipelineError("one of `student.layers` and `student.checkpoint` must be given, and the other be null")
+    if student.checkpoint is None:
+        return teacher
+    return checkpoints.locate(student.checkpoint, None, student.revision, student.sha256)
+
+
 def initial_student(
     student: Student, teacher: Path, intents: splits.Intents
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The student before training: layers of the teacher with its head, or a checkpoint with a fresh one."""
-    if (student.layers is None) == (student.checkpoint is None):
-        raise PipelineError("one of `student.layers` and `student.checkpoint` must be given, and the other be null")
-    tokenizer = checkpoints.load_tokenizer(teacher)
+    folder, tokenizer = source(student, teacher), checkpoints.load_tokenizer(teacher)
     if student.layers is not None:
-        return distillation.keep_layers(checkpoints.load_classifier(teacher), student.layers), tokenizer
-    assert student.checkpoint is not None
-    source = checkpoints.locate(student.checkpoint, None, student.revision, student.sha256)
+        return distillation.keep_layers(checkpoints.load_classifier(folder), student.layers), tokenizer
     return (
-        checkpoints.load_classifier(source, intents),
-        checkpoints.load_tokenizer(source, tokenizer.model_max_length),
+        checkpoints.load_classifier(folder, intents),
+        checkpoints.load_tokenizer(folder, tokenizer.model_max_length),
     )
 
 
@@ -75,9 +80,12 @@ def main() -> None:
     rows = {split: splits.load(CLINC, split) for split in splits.SPLITS}
     teacher_logits = logits.load("teacher", MADE_BY)
     training.seed_everything(run)
-    model, tokenizer = initial_student(student, require(TEACHER, MADE_BY), intents)
+    teacher = require(TEACHER, MADE_BY)
+    model, tokenizer = initial_student(student, teacher, intents)
 
-    scratch = training.scratch_folder("student", distill, student, run, logits.path("teacher"), CLINC / "train.jsonl")
+    weights = source(student, teacher) / checkpoints.WEIGHTS
+    data = (logits.path("teacher"), CLINC / "train.jsonl")
+    scratch = training.scratch_folder("student", distill, student, run, weights, *data)
     log = training.train(
         model,
         tokenizer,

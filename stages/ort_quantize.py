@@ -1,8 +1,8 @@
 """ort-quantize: an ONNX graph fused and brought to int8, the form that is deployed.
 
-Call: python -m stages.ort_quantize MODEL, with MODEL one of teacher, student, pruned.
+Call: python -m stages.ort_quantize MODEL METHOD, with MODEL a folder of data/onnx/ and METHOD one of dynamic.
 In:   data/onnx/MODEL/, its logits, data/clinc/.
-Out:  data/ort/MODEL/ (model.onnx, tokenizer.json, classifier.json), its logits and figures, among them the
+Out:  data/ort/METHOD/MODEL/ (model.onnx, tokenizer.json, classifier.json), its logits and figures, among them the
       fused operators and the parity with the graph it came from.
 """
 
@@ -22,13 +22,11 @@ CLINC = Path("data/clinc")
 ONNX = Path("data/onnx")
 ORT = Path("data/ort")
 
-Method = Enum("Method", ["dynamic"])
 WeightType = Enum("WeightType", ["QInt8", "QUInt8"])
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrtQuantize:
-    method: Method
+class Dynamic:
     weight_type: WeightType
     per_channel: bool  # a scale for each output channel, else one for each matrix
     reduce_range: bool  # 7-bit weights, for CPUs without VNNI
@@ -36,11 +34,16 @@ class OrtQuantize:
     min_agreement: float = between(0, 1)  # with the parent's answers on validation, else the stage fails
 
 
+METHODS = {"dynamic": Dynamic}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=["teacher", "student", "pruned"])
-    name = parser.parse_args().model
-    ort_quantize = settings.load(OrtQuantize, "ort_quantize")
+    parser.add_argument("model", help="a folder of data/onnx/")
+    parser.add_argument("method", choices=METHODS)
+    arguments = parser.parse_args()
+    name, method = arguments.model, arguments.method
+    ort_quantize = settings.load(METHODS[method], f"ort_quantize.{method}")
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 
     intents = splits.load_intents(CLINC)
@@ -49,14 +52,16 @@ def main() -> None:
     source = artifacts.require(ONNX / name, made_by)
     expected = logits.load(parent, made_by)["validation"]
 
-    with artifacts.new_folder(ORT / name) as folder, tempfile.TemporaryDirectory() as scratch:
+    with artifacts.new_folder(ORT / method / name) as folder, tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / MODEL
         fused = onnx_graph.fuse(source / MODEL, graph)
         if not fused:
             raise PipelineError(f"fusion made no fused operator in {source / MODEL}: its pattern is not recognized")
         unknown = sorted(set(ort_quantize.exclude) - onnx_graph.node_names(graph))
         if unknown:
-            raise PipelineError(f"`ort_quantize.exclude` names {unknown[0]!r}, which is no node of the fused graph")
+            raise PipelineError(
+                f"`ort_quantize.{method}.exclude` names {unknown[0]!r}, which is no node of the fused graph"
+            )
         onnx_graph.quantize(
             graph,
             folder / MODEL,
@@ -74,7 +79,7 @@ def main() -> None:
         if not parity["agreement"] >= ort_quantize.min_agreement:
             raise PipelineError(
                 f"the int8 model agrees with {parent} on {parity['agreement']:.2%} of the validation queries; "
-                f"`ort_quantize.min_agreement` asks for {ort_quantize.min_agreement:.2%}, so it was not written"
+                f"`ort_quantize.{method}.min_agreement` asks for {ort_quantize.min_agreement:.2%}: it was not written"
             )
         labels = {split: splits.labels(rows[split], intents) for split in rows}
         threshold, figures = quality.assess(answers, labels, rule.rate)
@@ -86,7 +91,7 @@ def main() -> None:
             "operators": onnx_graph.operators(folder / MODEL),
             "parity": parity,
         }
-    variant = f"{name}-ort-int8"
+    variant = f"{name}-ort-{method}"
     logits.save(variant, answers)
     quality.write(variant, figures)
 

@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dvc.config import Config
 from dvc.exceptions import DvcException
@@ -20,7 +20,7 @@ from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from yaml import YAMLError
 
 from stages.library.artifacts import new_file, write_text
@@ -99,7 +99,7 @@ def _composed(config: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def edit(path: Path, values: dict[str, Any]) -> None:
-    """Set top-level keys of a YAML file; its comments and the rest of its text stay as they are."""
+    """Set keys of a YAML file, each named by the dotted path to it; its comments and the rest of its text stay."""
     editor = YAML()
     editor.width = 120
     editor.indent(mapping=2, sequence=4, offset=2)
@@ -108,51 +108,88 @@ def edit(path: Path, values: dict[str, Any]) -> None:
     )
     content = editor.load(path)
     for key, value in values.items():
+        *parents, name = key.split(".")
+        inner = content
+        for parent in parents:
+            inner = inner.setdefault(parent, CommentedMap())
         if isinstance(value, list):
             value = CommentedSeq(value)
             value.fa.set_flow_style()
-        content[key] = value
+        inner[name] = value
     with new_file(path) as scratch:
         editor.dump(content, scratch)
+
+
+class Choice(NamedTuple):
+    """What the main file's defaults choose of a group: `- prune: [movement]` or `- student: half`."""
+
+    text: str  # as it stands there: `[movement]`, `half`
+    options: list[str]
+    several: bool  # whether the group's options stand side by side, each in a section of its own
+
+
+def choices(main_file: Path) -> dict[str, Choice]:
+    lines = re.finditer(r"^ *- (\w+): (\[.*?\]|\w+)", main_file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        line[1]: Choice(line[2], re.findall(r"\w+", line[2]), several=line[2].startswith("["))
+        for line in lines
+        if (CONF / line[1]).is_dir()
+    }
 
 
 def promote() -> list[str]:
     """Make conf/ say what params.yaml says; returns a line for each file changed.
 
-    A section that differs takes the option of its group that comes nearest, and what still differs is written
-    into that option's file, whose comments stay. No more than that is touched.
+    A group whose options stand side by side gets those that params.yaml has; any other takes the option that comes
+    nearest. What still differs is written into the option's file, whose comments stay. No more than that is touched.
     """
     wanted = leaves(OmegaConf.to_container(OmegaConf.load(PARAMS)))
     config = main_config()
+    main_file = CONF / f"{config}.yaml"
     composed = _composed(config)
+    sections = {key.split(".")[0] for key in differing(composed, wanted)}
+    chosen = choices(main_file)
+    if strange := sorted(sections - chosen.keys()):
+        raise PipelineError(f"`{strange[0]}` is no group of conf/; write it there by hand")
+
     lines = []
-    for section in sorted({key.split(".")[0] for key in differing(composed, wanted)}):
-        options = [path.stem for path in sorted((CONF / section).glob("*.yaml")) if path.stem != "base"]
-        main_file = CONF / f"{config}.yaml"
-        chosen = re.search(rf"^( *- {section}: )(\w+)", main_file.read_text(encoding="utf-8"), re.MULTILINE)
-        if not options or not chosen:
-            raise PipelineError(f"`{section}` is no group of conf/; write it there by hand")
-
-        def left(option: str, section: str = section) -> list[str]:
-            keys = differing(_composed(config, [f"{section}={option}"]), wanted)
-            return [key for key in keys if key.split(".")[0] == section]
-
-        current = chosen.group(2)
-        option = min(options, key=lambda option: (len(left(option)), option != current))
-        keys = left(option)
-        if option != current:
-            text = main_file.read_text(encoding="utf-8")
-            write_text(main_file, text.replace(chosen.group(0), chosen.group(1) + option))
-            lines.append(f"{main_file}: {section}: {option} (was {current})")
-        if keys:
+    for section in sorted(sections, key=list(chosen).index, reverse=True):  # techniques first: they bring variants
+        options = _nearest(config, section, chosen[section], wanted)
+        if options != chosen[section].options:
+            new = f"[{', '.join(options)}]" if chosen[section].several else options[0]
+            old, text = chosen[section].text, main_file.read_text(encoding="utf-8")
+            write_text(main_file, text.replace(f"- {section}: {old}", f"- {section}: {new}"))
+            lines.append(f"{main_file}: {section}: {new} (was {old})")
+    composed = _composed(config)
+    for section in sorted(sections):
+        keys = [key for key in differing(composed, wanted) if key.split(".")[0] == section]
+        for option in _nearest(config, section, chosen[section], wanted):
             path = CONF / section / f"{option}.yaml"
-            if odd := [key for key in keys if key not in wanted or key.count(".") != 1]:
+            prefix = f"{section}.{option}." if chosen[section].several else f"{section}."
+            ours = [key for key in keys if key.startswith(prefix)]
+            if odd := [key for key in ours if key not in wanted or key not in composed]:
                 raise PipelineError(f"`{odd[0]}` cannot be promoted; write it into {path} by hand")
-            edit(path, {key.split(".")[1]: wanted[key] for key in keys})
-            lines += [f"{path}: {key.split('.')[1]}: {wanted[key]} (was {composed.get(key)})" for key in keys]
+            if ours:
+                whole = path.read_text(encoding="utf-8").startswith("# @package _global_")
+                edit(path, {key if whole else key.removeprefix(prefix): wanted[key] for key in ours})
+                lines += [f"{path}: {key.removeprefix(prefix)}: {wanted[key]} (was {composed[key]})" for key in ours]
     if rest := differences(config):
         raise PipelineError(f"conf/ still composes to something else ({'; '.join(rest)})")
     return lines
+
+
+def _nearest(config: str, section: str, choice: Choice, wanted: dict[str, Any]) -> list[str]:
+    """The options of a group that bring conf/ nearest to what is wanted."""
+    if choice.several:
+        return list(dict.fromkeys(key.split(".")[1] for key in wanted if key.startswith(f"{section}.")))
+    current = choice.options[0]
+
+    def left(option: str) -> int:
+        keys = differing(_composed(config, [f"{section}={option}"]), wanted)
+        return sum(key.split(".")[0] == section for key in keys)
+
+    options = [path.stem for path in sorted((CONF / section).glob("*.yaml"))]
+    return [min(options, key=lambda option: (left(option), option != current))]
 
 
 def main() -> None:

@@ -22,8 +22,10 @@ CLINC = Path("data/clinc")
 REPORTS = Path("reports")
 FIGURES = REPORTS / "figures"
 STUDENT = Path("data/student/model.safetensors")
-QUANTIZED = Path("data/quantized/int8.safetensors")
-COLUMNS = ["accuracy", "accuracy_with_rule", "size_mb", "p50_ms", "speedup_vs_teacher", "size_ratio_vs_teacher"]
+COLUMNS = [
+    *("accuracy", "accuracy_with_rule", "size_mb", "p50_ms"),
+    *("speedup_vs_teacher", "size_ratio_vs_teacher", "pareto"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +44,19 @@ def largest_matrix(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
         return name, file.get_tensor(f"{name}.weight_int8"), file.get_tensor(f"{name}.scales")
 
 
-def weights_figure() -> figures.Figure:
-    name, quantized, scales = largest_matrix(artifacts.require(QUANTIZED, "dvc repro quantize"))
+def weights_figure(quantized_model: Path) -> figures.Figure:
+    path = artifacts.require(quantized_model / "int8.safetensors", "dvc repro quantize")
+    name, quantized, scales = largest_matrix(path)
     with safe_open(artifacts.require(STUDENT, "dvc repro distill"), framework="np") as file:
         return figures.weight_histogram(name, file.get_tensor(f"{name}.weight"), quantized, scales)
+
+
+def sparsity_figure(methods: list[str]) -> figures.Figure:
+    folder = REPORTS / "prune"
+    return figures.sparsity_schedules(
+        {name: pd.read_csv(artifacts.require(folder / f"{name}-schedule.csv", "dvc repro prune")) for name in methods},
+        {name: artifacts.read_json(folder / f"{name}-layers.json", "dvc repro prune") for name in methods},
+    )
 
 
 def main() -> None:
@@ -69,25 +80,21 @@ def main() -> None:
     style.use(figures.STYLE)
     pictures = {
         "tradeoff": figures.tradeoff(table, best),
-        "sizes": figures.sizes(
-            table,
-            {"pruned": variants["pruned"]["compressed_mb"], "student": variants["pruned"]["compressed_mb_before"]},
-        ),
-        "weights": weights_figure(),
-        "sparsity": figures.sparsity_schedule(
-            pd.read_csv(artifacts.require(REPORTS / "prune/schedule.csv", "dvc repro prune")),
-            artifacts.read_json(REPORTS / "prune/layers.json", "dvc repro prune"),
-        ),
+        "sizes": figures.sizes(table, report.compressed_sizes(variants)),
         "scores": figures.score_distribution(
             out_of_scope.scores(test_logits[shown]), labels == intents.out_of_scope, variants[shown]["threshold"], shown
         ),
         "domains": figures.accuracy_by_domain(figures.domain_accuracy(answers, labels, domains)),
     }
+    if int8_in_torch := [row["folder"] for name, row in variants.items() if "-torch-" in name]:
+        pictures["weights"] = weights_figure(Path(int8_in_torch[0]))
+    if pruned := [name for name, row in variants.items() if "encoder_sparsity" in row]:
+        pictures["sparsity"] = sparsity_figure([name.removeprefix("pruned-") for name in pruned])
     for name, figure in pictures.items():
         figures.save(figure, FIGURES / f"{name}.png", plot.dpi)
     with artifacts.new_file(REPORTS / "tradeoff.csv") as scratch:
         table.round(6).to_csv(scratch, index_label="variant", lineterminator="\n")
-    artifacts.write_text(REPORTS / "report.md", report.write(benchmark, description))
+    artifacts.write_text(REPORTS / "report.md", report.write(benchmark, description, set(pictures)))
 
 
 if __name__ == "__main__":

@@ -13,26 +13,25 @@ from stages.library.classifier import OnnxClassifier
 from stages.library.errors import PipelineError, run_program
 
 BENCHMARK = Path("reports/benchmark.json")
-FOLDERS = {"onnx": Path("data/onnx"), "ort-int8": Path("data/ort")}
 
 
-def folder_of(variant: str) -> Path:
-    """The folder of a deployable variant, named MODEL-onnx or MODEL-ort-int8 as in the benchmark's table."""
-    model, _, form = variant.partition("-")
-    if form not in FOLDERS:
-        raise PipelineError(f"{variant!r} is no deployable variant; those end in {' or '.join(FOLDERS)}")
-    return FOLDERS[form] / model
+def folder_of(variant: str | None) -> Path:
+    """The folder of a deployable variant; without a name, of the best one within the accuracy budget.
 
-
-def chosen_variant() -> str:
-    """The variant that the benchmark found best within the accuracy budget."""
-    best = artifacts.read_json(BENCHMARK, "dvc repro")["best"]
-    if best is None:
+    Raises:
+        PipelineError: it is not in the benchmark's table, needs torch, or none is within the budget.
+    """
+    benchmark = artifacts.read_json(BENCHMARK, "dvc repro")
+    deployable = {name: row["folder"] for name, row in benchmark["variants"].items() if row["deployable"]}
+    variant = variant or benchmark["best"]
+    if variant is None:
         raise PipelineError(
             f"{BENCHMARK}: no deployable variant is within `benchmark.max_accuracy_drop` of the teacher; "
             "name one with --variant"
         )
-    return best
+    if variant not in deployable:
+        raise PipelineError(f"{variant!r} is no deployable variant; those of {BENCHMARK} are: {', '.join(deployable)}")
+    return Path(deployable[variant])
 
 
 def main() -> None:
@@ -45,9 +44,8 @@ def main() -> None:
     if arguments.threads < 1:
         raise PipelineError(f"--threads is {arguments.threads}; allowed: 1 or more")
 
-    classifier = OnnxClassifier(
-        folder_of(arguments.variant or chosen_variant()), arguments.threads, made_by="dvc pull` or `make repro"
-    )
+    folder = folder_of(arguments.variant)
+    classifier = OnnxClassifier(folder, arguments.threads, made_by="dvc pull` or `make repro")
     for query in arguments.query or map(str.rstrip, sys.stdin):
         answer = classifier(query)
         if arguments.json:

@@ -1,12 +1,13 @@
 """quantize: the student with int8 weights, in PyTorch.
 
-In:  data/clinc/, data/student/.
-Out: data/quantized/ (config, tokenizer, int8 tensors as safetensors), its logits and figures. Every query is
-     answered by itself, as it would be served: in a batch, dynamic quantization answers a little otherwise.
+Call: python -m stages.quantize METHOD, with METHOD one of dynamic.
+In:   data/clinc/, data/student/.
+Out:  data/quantized/METHOD/ (config, tokenizer, int8 tensors as safetensors), its logits and figures. Every query is
+      answered by itself, as it would be served: in a batch, dynamic quantization answers a little otherwise.
 """
 
+import argparse
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +19,24 @@ from stages.library.errors import run_program
 CLINC = Path("data/clinc")
 STUDENT = Path("data/student")
 QUANTIZED = Path("data/quantized")
-VARIANT = "student-torch-int8"
-
-Method = Enum("Method", ["dynamic"])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantize:
-    method: Method
+class Dynamic:
     per_row: bool  # a scale for each output row, else one for each matrix
     reduce_range: bool  # 7-bit activations, for CPUs without VNNI
     embeddings: bool  # quantize the word embeddings too
 
 
+METHODS = {"dynamic": Dynamic}
+
+
 def main() -> None:
-    quantize = settings.load(Quantize, "quantize")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", choices=METHODS)
+    method = parser.parse_args().method
+    quantize = settings.load(METHODS[method], f"quantize.{method}")
+    variant, quantized = f"student-torch-{method}", QUANTIZED / method
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 
     intents = splits.load_intents(CLINC)
@@ -43,10 +47,10 @@ def main() -> None:
     tokenizer = checkpoints.load_tokenizer(student)
     model = int8.quantize(parent, quantize.per_row, quantize.reduce_range, quantize.embeddings)
 
-    with artifacts.new_folder(QUANTIZED) as folder:
+    with artifacts.new_folder(quantized) as folder:
         int8.save(model, folder)
         model_folder.save_tokenizer(folder, tokenizer)
-        model = int8.load(folder, made_by="dvc repro quantize")  # what is judged is what was saved
+        model = int8.load(folder, made_by=f"dvc repro quantize@{method}")  # what is judged is what was saved
 
         @torch.inference_mode()
         def answer(text: str) -> np.ndarray:
@@ -57,10 +61,10 @@ def main() -> None:
         labels = {split: splits.labels(rows[split], intents) for split in rows}
         threshold, figures = quality.assess(answers, labels, rule.rate)
         out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
-    logits.save(VARIANT, answers)
+    logits.save(variant, answers)
     parity = quality.parity("student", logits.load("student", "dvc repro distill")["validation"], answers["validation"])
-    size = {"size_mb": artifacts.size_mib(QUANTIZED / int8.WEIGHTS), "parameters": parameters}
-    quality.write(VARIANT, figures | size | {"parity": parity})
+    size = {"size_mb": artifacts.size_mib(quantized / int8.WEIGHTS), "parameters": parameters}
+    quality.write(variant, figures | size | {"parity": parity})
 
 
 if __name__ == "__main__":

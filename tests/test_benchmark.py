@@ -19,7 +19,11 @@ CONTRACT = {
     *("accuracy", "accuracy_with_rule", "in_scope_accuracy", "oos_recall", "size_mb", "time_avg_ms", "time_std_ms"),
     *("p50_ms", "p95_ms", "p99_ms", "speedup_vs_teacher", "size_ratio_vs_teacher"),
 }
-VARIANTS = [*MODELS, "student-torch-int8", *(f"{model}-{form}" for model in MODELS for form in ("onnx", "ort-int8"))]
+VARIANTS = [
+    *MODELS,
+    "student-torch-dynamic",
+    *(f"{model}-{form}" for model in MODELS for form in ("onnx", "ort-dynamic")),
+]
 
 
 @pytest.fixture
@@ -133,7 +137,7 @@ def test_which_queries_were_answered_rightly_is_kept(table: dict[str, dict[str, 
 
 def test_only_onnx_variants_count_as_deployable(table: dict[str, dict[str, Any]]) -> None:
     deployable = {name for name, figures in table.items() if figures["deployable"]}
-    assert deployable == {name for name in VARIANTS if name.endswith(("-onnx", "-ort-int8"))}
+    assert deployable == {name for name in VARIANTS if name.endswith(("-onnx", "-ort-dynamic"))}
 
 
 def test_best_is_the_rules_choice_from_the_table(report: dict[str, Any]) -> None:
@@ -143,10 +147,10 @@ def test_best_is_the_rules_choice_from_the_table(report: dict[str, Any]) -> None
 def test_models_left_out_of_the_variants_are_left_out_of_the_table(
     built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compose(*overrides, "variants.models=[student]", "benchmark.queries=1000", "benchmark.calls=1")
+    compose(*overrides, "~variants.models.pruned-magnitude", "benchmark.queries=1000", "benchmark.calls=1")
     run(benchmark, monkeypatch)
     names = json.loads((built / "reports/benchmark.json").read_text())["variants"]
-    assert set(names) == {*MODELS, "student-torch-int8", "student-onnx", "student-ort-int8"}
+    assert set(names) == {name for name in VARIANTS if not name.startswith("pruned-magnitude")}
     with (built / "reports/timings.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if (row["variant"], row["measure"]) == ("student", "real")]
     asked = [int(row["test_row"]) for row in rows]
@@ -157,9 +161,12 @@ def test_models_left_out_of_the_variants_are_left_out_of_the_table(
     ("gone", "message"),
     [
         ("data/teacher", "data/teacher not found; run `dvc repro`"),
-        ("data/quantized/int8.safetensors", "data/quantized/int8.safetensors not found; run `dvc repro quantize`"),
-        ("data/ort/student/model.onnx", "data/ort/student/model.onnx not found"),
-        ("reports/quality/pruned.json", "reports/quality/pruned.json not found; run `dvc repro`"),
+        (
+            "data/quantized/dynamic/int8.safetensors",
+            "data/quantized/dynamic/int8.safetensors not found; run `dvc repro quantize@dynamic`",
+        ),
+        ("data/ort/dynamic/student/model.onnx", "data/ort/dynamic/student/model.onnx not found"),
+        ("reports/quality/pruned-movement.json", "reports/quality/pruned-movement.json not found; run `dvc repro`"),
         ("data/logits/teacher-onnx.safetensors", "data/logits/teacher-onnx.safetensors not found; run `dvc repro`"),
         ("data/clinc", "run `dvc repro fetch-clinc`"),
     ],
@@ -174,11 +181,31 @@ def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(
     assert contents(built) == before
 
 
-# The rule that chooses the best variant, on tables made by hand.
+# The rule that chooses the best variant and the Pareto front, on tables made by hand.
 
 
-def row(accuracy: float, p50: float, deployable: bool = True) -> dict[str, Any]:
-    return {"validation": {"expected_accuracy_with_rule": accuracy}, "p50_ms": p50, "deployable": deployable}
+def row(accuracy: float, p50: float, deployable: bool = True, size: float = 1.0) -> dict[str, Any]:
+    validation = {"expected_accuracy_with_rule": accuracy}
+    return {"validation": validation, "p50_ms": p50, "deployable": deployable, "size_mb": size}
+
+
+@pytest.mark.parametrize(
+    ("rows", "front"),
+    [
+        ({"a": row(0.9, 2.0), "b": row(0.8, 1.0)}, {"a", "b"}),
+        ({"a": row(0.9, 1.0), "b": row(0.8, 2.0)}, {"a"}),
+        ({"a": row(0.9, 1.0), "b": row(0.9, 1.0, size=2.0)}, {"a"}),
+        ({"a": row(0.9, 1.0), "b": row(0.8, 2.0, size=0.5)}, {"a", "b"}),
+        ({"a": row(0.9, 1.0), "b": row(0.9, 1.0)}, {"a", "b"}),  # neither is better in anything
+        ({"a": row(0.9, 3.0), "b": row(0.8, 2.0), "c": row(0.85, 1.9), "d": row(0.7, 1.0)}, {"a", "c", "d"}),
+    ],
+)
+def test_the_pareto_front_is_what_no_other_beats(rows: dict[str, dict[str, Any]], front: set[str]) -> None:
+    assert benchmark.pareto_front(rows) == front
+
+
+def test_the_marks_are_those_of_the_front(table: dict[str, dict[str, Any]]) -> None:
+    assert {name for name, figures in table.items() if figures["pareto"]} == benchmark.pareto_front(table)
 
 
 TEACHER = row(0.90, 9.0, deployable=False)

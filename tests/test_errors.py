@@ -39,7 +39,10 @@ def setting(key: str, value: object) -> Callable[[Path], object]:
         path = folder / "params.yaml"
         params = yaml.safe_load(path.read_text())
         *sections, name = key.split(".")
-        (params[sections[0]] if sections else params)[name] = value
+        inner = params
+        for section in sections:
+            inner = inner[section]
+        inner[name] = value
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
     return change
@@ -81,9 +84,9 @@ MISTAKES = {
         setting("distill.temperature", 0.0),
     ),
     "sparsity 1.2": Mistake(
-        ("stages.prune",),
-        ("`prune.sparsity` is 1.2", "allowed: a number from 0 to below 1"),
-        setting("prune.sparsity", 1.2),
+        ("stages.prune", "movement"),
+        ("`prune.movement.sparsity` is 1.2", "allowed: a number from 0 to below 1"),
+        setting("prune.movement.sparsity", 1.2),
     ),
     "a text for a number": Mistake(
         ("stages.plot",), ("`plot.dpi` is 'large'", "a whole number from 50 to 600"), setting("plot.dpi", "large")
@@ -140,7 +143,7 @@ MISTAKES = {
     "params.yaml no YAML": Mistake(("stages.plot",), ("params.yaml is not valid YAML",), text("plot: [1")),
     "params.yaml empty": Mistake(("stages.plot",), ("params.yaml", "make params"), text("")),
     "a stage before its turn": Mistake(
-        ("stages.ort_quantize", "student"),
+        ("stages.ort_quantize", "student", "dynamic"),
         ("data/onnx/student not found; run `dvc repro onnx-export@student`",),
         lambda folder: shutil.rmtree(folder / "data/onnx/student"),
     ),

@@ -17,14 +17,14 @@ from stages.library.errors import PipelineError
 
 
 def figures(model: str) -> dict[str, object]:
-    return json.loads(Path(f"reports/quality/{model}-ort-int8.json").read_text())[f"{model}-ort-int8"]
+    return json.loads(Path(f"reports/quality/{model}-ort-dynamic.json").read_text())[f"{model}-ort-dynamic"]
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, message: str) -> None:
     """The stage fails on the student with that message, and every file is as before."""
     before = contents(Path())
     with pytest.raises(PipelineError, match=message):
-        run(ort_quantize, monkeypatch, "student")
+        run(ort_quantize, monkeypatch, "student", "dynamic")
     assert contents(Path()) == before
 
 
@@ -39,12 +39,12 @@ def weight_matrices(path: str) -> list[str]:
     return [node.name for node in graph.node if node.op_type == "MatMul" and weights & set(node.input)]
 
 
-@pytest.mark.parametrize(("model", "layers"), [("teacher", 4), ("student", 2), ("pruned", 2)])
+@pytest.mark.parametrize(("model", "layers"), [("teacher", 4), ("student", 2), ("pruned-movement", 2)])
 @pytest.mark.usefixtures("built")
 def test_fused_operators_are_those_of_every_layer_and_stand_in_the_graph(model: str, layers: int) -> None:
     fused = figures(model)["fused_operators"]
     assert (fused["BiasGelu"], fused["SkipLayerNormalization"]) == (layers, 2 * layers)
-    operators = [node.op_type for node in nodes(f"data/ort/{model}/model.onnx")]
+    operators = [node.op_type for node in nodes(f"data/ort/dynamic/{model}/model.onnx")]
     assert figures(model)["operators"] == {name: operators.count(name) for name in set(operators)}
     for name, count in fused.items():
         assert count == operators.count(name) + operators.count(f"Q{name}")
@@ -53,13 +53,15 @@ def test_fused_operators_are_those_of_every_layer_and_stand_in_the_graph(model: 
 @pytest.mark.usefixtures("built")
 def test_no_weight_matrix_stays_in_float() -> None:
     assert len(weight_matrices("data/onnx/student/model.onnx")) == 12
-    assert weight_matrices("data/ort/student/model.onnx") == []
+    assert weight_matrices("data/ort/dynamic/student/model.onnx") == []
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.usefixtures("built")
 def test_parity_is_that_of_the_logits_files(model: str) -> None:
-    theirs, ours = (load_file(f"data/logits/{model}-{form}.safetensors")["validation"] for form in ("onnx", "ort-int8"))
+    theirs, ours = (
+        load_file(f"data/logits/{model}-{form}.safetensors")["validation"] for form in ("onnx", "ort-dynamic")
+    )
     difference = np.abs(theirs - ours)
     assert figures(model)["parity"] == pytest.approx(
         {
@@ -75,35 +77,35 @@ def test_parity_is_that_of_the_logits_files(model: str) -> None:
 
 
 def test_the_folder_serves_by_itself_and_gives_the_cached_logits(built: Path) -> None:
-    assert set(contents(built / "data/ort/student")) == {"model.onnx", "tokenizer.json", "classifier.json"}
-    classifier = OnnxClassifier(built / "data/ort/student")
-    cached = load_file("data/logits/student-ort-int8.safetensors")
+    assert set(contents(built / "data/ort/dynamic/student")) == {"model.onnx", "tokenizer.json", "classifier.json"}
+    classifier = OnnxClassifier(built / "data/ort/dynamic/student")
+    cached = load_file("data/logits/student-ort-dynamic.safetensors")
     assert set(cached) == {"validation", "test"}
     for row, logits in zip(splits.load(built / "data/clinc", "test"), cached["test"], strict=True):
         np.testing.assert_array_equal(classifier.logits(row.text), logits)
 
 
 def test_the_file_is_a_third_of_the_float_graphs(built: Path) -> None:
-    size = (built / "data/ort/student/model.onnx").stat().st_size
+    size = (built / "data/ort/dynamic/student/model.onnx").stat().st_size
     assert figures("student")["size_mb"] == pytest.approx(size / 2**20, abs=1e-6)
     assert size < (built / "data/onnx/student/model.onnx").stat().st_size / 3
 
 
 def test_the_rule_is_calibrated_for_the_int8_model(built: Path) -> None:
-    rule = json.loads((built / "data/ort/student/classifier.json").read_text())
+    rule = json.loads((built / "data/ort/dynamic/student/classifier.json").read_text())
     assert rule["intents"] == ["alarm", "music", "weather", "oos"]
     assert figures("student")["threshold"] == pytest.approx(rule["threshold"], abs=1e-6)
 
 
 def test_the_same_again_gives_the_same_bytes(built: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(ort_quantize, monkeypatch, "student")
+    run(ort_quantize, monkeypatch, "student", "dynamic")
     for name in ("data/ort", "data/logits", "reports/quality"):
         assert contents(built / name) == contents(built_once / name)
 
 
 def test_settings_reach_the_graph(built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def types() -> set[int]:
-        graph = onnx.load(built / "data/ort/student/model.onnx").graph
+        graph = onnx.load(built / "data/ort/dynamic/student/model.onnx").graph
         return {tensor.data_type for tensor in graph.initializer if tensor.name.startswith("val_")} & {
             TensorProto.INT8,
             TensorProto.UINT8,
@@ -111,19 +113,19 @@ def test_settings_reach_the_graph(built: Path, overrides: list[str], monkeypatch
 
     assert types() == {TensorProto.INT8}
     excluded = weight_matrices("data/onnx/student/model.onnx")[0]
-    compose(*overrides, "ort_quantize.weight_type=QUInt8", f"ort_quantize.exclude=[{excluded}]")
-    run(ort_quantize, monkeypatch, "student")
+    compose(*overrides, "ort_quantize.dynamic.weight_type=QUInt8", f"ort_quantize.dynamic.exclude=[{excluded}]")
+    run(ort_quantize, monkeypatch, "student", "dynamic")
     assert types() == {TensorProto.UINT8}
-    assert weight_matrices("data/ort/student/model.onnx") == [excluded]
+    assert weight_matrices("data/ort/dynamic/student/model.onnx") == [excluded]
 
 
 @pytest.mark.parametrize(("key", "count"), [("per_channel=true", 32), ("per_channel=false", 1)])
 def test_a_scale_per_channel_or_per_matrix(
     built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch, key: str, count: int
 ) -> None:
-    compose(*overrides, f"ort_quantize.{key}")
-    run(ort_quantize, monkeypatch, "student")
-    graph = onnx.load(built / "data/ort/student/model.onnx").graph
+    compose(*overrides, f"ort_quantize.dynamic.{key}")
+    run(ort_quantize, monkeypatch, "student", "dynamic")
+    graph = onnx.load(built / "data/ort/dynamic/student/model.onnx").graph
     scales = [
         list(tensor.dims)
         for tensor in graph.initializer
@@ -135,15 +137,15 @@ def test_a_scale_per_channel_or_per_matrix(
 @pytest.mark.usefixtures("built")
 def test_an_unknown_excluded_node_is_named(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     known = weight_matrices("data/onnx/student/model.onnx")[0]
-    compose(*overrides, f"ort_quantize.exclude=[{known},nothing]")
-    refused(monkeypatch, "`ort_quantize.exclude` names 'nothing', which is no node of the fused graph")
+    compose(*overrides, f"ort_quantize.dynamic.exclude=[{known},nothing]")
+    refused(monkeypatch, "`ort_quantize.dynamic.exclude` names 'nothing', which is no node of the fused graph")
 
 
 @pytest.mark.usefixtures("built")
 def test_too_little_agreement_with_the_float_graph_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     cached = load_file("data/logits/student-onnx.safetensors")
     save_file({split: -logits for split, logits in cached.items()}, "data/logits/student-onnx.safetensors")
-    refused(monkeypatch, r"agrees with student-onnx on .* `ort_quantize.min_agreement` asks for 50.00%")
+    refused(monkeypatch, r"agrees with student-onnx on .* `ort_quantize.dynamic.min_agreement` asks for 50.00%")
 
 
 @pytest.mark.usefixtures("built")

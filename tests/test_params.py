@@ -31,11 +31,11 @@ SCHEMAS = {
     "teacher": finetune_teacher.Teacher,
     "student": distill.Student,
     "distill": distill.Distill,
-    "quantize": quantize.Quantize,
+    **{f"quantize.{method}": schema for method, schema in quantize.METHODS.items()},
     "variants": benchmark.Variants,
     "onnx_export": onnx_export.OnnxExport,
-    "ort_quantize": ort_quantize.OrtQuantize,
-    "prune": prune.Prune,
+    **{f"ort_quantize.{method}": schema for method, schema in ort_quantize.METHODS.items()},
+    **{f"prune.{method}": schema for method, schema in prune.METHODS.items()},
     "benchmark": benchmark.Benchmark,
     "plot": plot.Plot,
 }
@@ -55,6 +55,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     run(params, monkeypatch)
     return folder
+
+
+def sections(path: Path) -> list[str]:
+    """The sections of a params.yaml; of techniques, one for each that is chosen."""
+    content = yaml.safe_load(path.read_text())
+    techniques = ("quantize", "prune", "ort_quantize")
+    inner = [f"{name}.{method}" for name in techniques for method in content[name]]
+    return [name for name in content if name not in techniques] + inner
 
 
 def replace(path: str, old: str, new: str) -> None:
@@ -87,12 +95,19 @@ def test_the_stages_accept_every_option_of_every_group(
     root: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     run(params, monkeypatch, option)
-    for section, schema in SCHEMAS.items():
-        settings.load(schema, section, root / "params.yaml")
+    for section in sections(root / "params.yaml"):
+        settings.load(SCHEMAS[section], section, root / "params.yaml")
 
 
-def test_there_is_a_schema_for_every_section(root: Path) -> None:
-    assert set(yaml.safe_load((root / "params.yaml").read_text())) == set(SCHEMAS) == set(settings.SECTIONS)
+def test_every_method_has_an_option_of_its_name() -> None:
+    for group, stage in (("quantize", quantize), ("prune", prune), ("ort_quantize", ort_quantize)):
+        assert {f"{group}={method}" for method in stage.METHODS} == {
+            option for option in OPTIONS if option.startswith(f"{group}=")
+        }
+
+
+def test_the_sections_are_those_that_may_stand_in_params() -> None:
+    assert {section.split(".")[0] for section in SCHEMAS} == set(settings.SECTIONS)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +230,7 @@ def test_promote_writes_into_conf_what_params_say_and_keeps_the_comments(
     assert set(capsys.readouterr().out.splitlines()) == {
         "conf/distill/default.yaml: temperature: 8.0 (was 4.0)",
         "conf/student/half.yaml: layers: [0, 5] (was [1, 3, 5])",
-        "conf/config.yaml: prune: magnitude (was movement)",
+        "conf/config.yaml: prune: [magnitude] (was [movement])",
         f"conf/teacher/minilm.yaml: sha256: None (was {json.dumps(sha256_of_minilm())[1:-1]})",
     }
     changed = {path for path, digest in contents(root / "conf").items() if digest != before[path]}

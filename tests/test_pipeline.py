@@ -6,6 +6,7 @@ One run of the whole pipeline through DVC (embedded sample, tiny random checkpoi
 import ast
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,18 +25,15 @@ from dvc.repo import Repo
 from stages import params
 
 # The specification: what each stage feeds. It is that of the design, stage by stage, and not read from dvc.yaml.
+MODELS = ("teacher", "student", "pruned-movement")
 FEEDS = {
     "fetch-clinc": {"finetune-teacher"},
     "finetune-teacher": {"distill", "onnx-export@teacher"},
-    "distill": {"quantize", "prune", "onnx-export@student"},
-    "prune": {"onnx-export@pruned"},
-    "quantize": {"benchmark"},
-    "onnx-export@teacher": {"ort-quantize@teacher"},
-    "onnx-export@student": {"ort-quantize@student"},
-    "onnx-export@pruned": {"ort-quantize@pruned"},
-    "ort-quantize@teacher": {"benchmark"},
-    "ort-quantize@student": {"benchmark"},
-    "ort-quantize@pruned": {"benchmark"},
+    "distill": {"quantize@dynamic", "prune@movement", "onnx-export@student"},
+    "prune@movement": {"onnx-export@pruned-movement"},
+    "quantize@dynamic": {"benchmark"},
+    **{f"onnx-export@{model}": {f"ort-quantize@{model}-dynamic"} for model in MODELS},
+    **{f"ort-quantize@{model}-dynamic": {"benchmark"} for model in MODELS},
     "benchmark": {"plot"},
     "plot": set(),
     "params-check": set(),  # no step of the pipeline: it fails when conf/ was edited and params.yaml was not
@@ -45,11 +43,13 @@ TINY = {
     "teacher": {"package": None, "revision": None, "sha256": None, "epochs": 1},
     "student": {"layers": [1, 3]},
     "distill": {"epochs": 1},
-    "prune": {"epochs": 1},
-    "ort_quantize": {"min_agreement": 0.0},
+    "prune": {"movement": {"epochs": 1}},
+    "ort_quantize": {"dynamic": {"min_agreement": 0.0}},
     "benchmark": {"calls": 2, "warmup": 1, "queries": 5, "bootstrap_samples": 200},
     "plot": {"dpi": 50},
 }
+# Besides what it loads, a stage is a matter of its command line.
+COMMANDS = {"variants.torch.dynamic": {"quantize@dynamic"}}
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 LEAVES = list(params.leaves(yaml.safe_load((ROOT / "params.yaml").read_text())))
 
@@ -57,9 +57,15 @@ LEAVES = list(params.leaves(yaml.safe_load((ROOT / "params.yaml").read_text())))
 # What the code says of itself.
 
 
+def template(stage: str) -> dict[str, Any]:
+    """The definition of a stage in dvc.yaml, before any parameter is filled in."""
+    definition = DECLARED[stage.split("@")[0]]
+    return definition.get("do", definition)
+
+
 def module_of(stage: str) -> Path:
     """The module that a stage's command runs."""
-    words = DECLARED[stage.split("@")[0]]["cmd"].split()
+    words = template(stage)["cmd"].split()
     assert words[:2] == ["python", "-m"]
     return Path(words[2].replace(".", "/") + ".py")
 
@@ -90,14 +96,26 @@ def with_imports(module: Path) -> set[Path]:
 
 
 def sections_read(stage: str) -> set[str]:
-    """The sections of params.yaml that a stage's code loads."""
+    """The sections of params.yaml that a stage's code loads; `prune.*` for that of the method it is called with."""
     calls = [
         node
         for module in with_imports(module_of(stage))
         for node in ast.walk(ast.parse((ROOT / module).read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.load"
     ]
-    return {ast.literal_eval(call.args[1]) for call in calls}
+    return {re.sub(r"\{.*?\}", "*", ast.unparse(call.args[1]).lstrip("f").strip("\"'")) for call in calls}
+
+
+def sections_declared(stage: str) -> set[str]:
+    """The same as dvc.yaml has it."""
+    return {re.sub(r"\$\{.*?\}", "*", section) for section in template(stage).get("params", [])}
+
+
+def reads(stage: str, leaf: str) -> bool:
+    """Whether the code of a stage, named as `prune@movement`, loads the section that a leaf of params.yaml is in."""
+    method = stage.rpartition("@")[2].rpartition("-")[2]
+    sections = {section.replace("*", method) for section in sections_read(stage)}
+    return any(leaf == section or leaf.startswith(f"{section}.") for section in sections)
 
 
 def downstream(stages: set[str]) -> set[str]:
@@ -108,6 +126,12 @@ def downstream(stages: set[str]) -> set[str]:
     return reached
 
 
+def params_of(stage: str) -> str:
+    """Where dvc.yaml has the params of a stage."""
+    name = stage.split("@")[0]
+    return f"stages.{name}.do.params" if "do" in DECLARED[name] else f"stages.{name}.params"
+
+
 class Rerun(NamedTuple):
     """What runs after a parameter changed."""
 
@@ -116,7 +140,7 @@ class Rerun(NamedTuple):
 
 
 def implied(leaf: str) -> Rerun:
-    readers = {stage for stage in FEEDS if leaf.split(".")[0] in sections_read(stage)}
+    readers = {stage for stage in FEEDS if reads(stage, leaf)} | COMMANDS.get(leaf, set())
     return Rerun(readers, downstream(readers))
 
 
@@ -171,7 +195,7 @@ def changed(value: Any) -> Any:
         case int() | float():
             return value * 2 or 1
         case list():
-            return value[::-1] if len(value) > 1 else [*value, "x"]
+            return value[::-1] if len(value) > 1 else [] if value else ["x"]
         case _:
             return f"{value or ''}x"
 
@@ -204,17 +228,24 @@ def reruns(folder: Path, leaves: list[str]) -> dict[str, Rerun]:
                 graph = networkx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
                 status = repo.status()
             for leaf in filter(None, together):
-                readers = {stage for stage, reasons in status.items() if leaf.split(".")[0] in params_seen(reasons)}
+                readers = {stage for stage, reasons in status.items() if sees(reasons, leaf)}
                 found[leaf] = Rerun(readers, readers.union(*(networkx.ancestors(graph, stage) for stage in readers)))
     finally:
         path.write_text(original)
     return found
 
 
-def params_seen(reasons: list[Any]) -> set[str]:
-    """The sections of params.yaml among the reasons for which `dvc status` calls a stage changed."""
-    keys = [key for reason in reasons for key in reason.get("changed deps", {}).get("params.yaml", {})]
-    return {key.split(".")[0] for key in keys}
+def sees(reasons: list[Any], leaf: str) -> bool:
+    """Whether that parameter is among the reasons for which `dvc status` calls a stage changed."""
+    changed_params = [
+        key for reason in reasons for key in as_dict(reason).get("changed deps", {}).get("params.yaml", {})
+    ]
+    in_command = leaf in COMMANDS and "changed command" in reasons
+    return in_command or any(leaf == key or leaf.startswith(f"{key}.") for key in changed_params)
+
+
+def as_dict(reason: Any) -> dict[str, Any]:
+    return reason if isinstance(reason, dict) else {}
 
 
 @pytest.fixture(scope="session")
@@ -233,18 +264,17 @@ def test_the_stages_are_those_of_the_design() -> None:
 
 @pytest.mark.parametrize("stage", DECLARED)
 def test_deps_name_the_imported_modules_and_no_other(stage: str) -> None:
-    named = {Path(dep) for dep in DECLARED[stage]["deps"] if dep.startswith("stages/")}
+    named = {Path(dep) for dep in template(stage)["deps"] if dep.startswith("stages/")}
     assert named == with_imports(module_of(stage))
 
 
 @pytest.mark.parametrize("stage", DECLARED)
 def test_params_name_the_sections_that_are_loaded_and_no_other(stage: str) -> None:
-    assert set(DECLARED[stage].get("params", [])) == sections_read(stage)
+    assert sections_declared(stage) == sections_read(stage)
 
 
 def test_every_section_is_read_by_a_stage() -> None:
-    sections = {leaf.split(".")[0] for leaf in LEAVES}
-    assert set().union(*(sections_read(stage) for stage in DECLARED)) == sections
+    assert [leaf for leaf in LEAVES if not any(reads(stage, leaf) for stage in FEEDS)] == []
 
 
 def test_timings_are_outs_that_no_cache_can_restore() -> None:
@@ -259,9 +289,9 @@ def test_git_tracks_nothing_that_dvc_keeps() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a Git checkout")
-    kept = [out for stage in DECLARED.values() for out in stage.get("outs", []) if isinstance(out, str)]
-    folders = [out.replace("${item.model}", "") for out in kept]
-    assert [path for path in listed.stdout.splitlines() if path.startswith(tuple(folders))] == []
+    kept = [out for stage in DECLARED for out in template(stage).get("outs", []) if isinstance(out, str)]
+    folders = tuple(out.partition("${")[0] for out in kept)
+    assert [path for path in listed.stdout.splitlines() if path.startswith(folders)] == []
 
 
 # The run.
@@ -340,20 +370,22 @@ def test_a_changed_parameter_reruns_what_reads_it_and_what_hangs_on_that(found: 
     ("stage", "section"),
     [
         ("plot", "plot"),
-        ("quantize", "quantize"),
+        ("quantize@dynamic", "quantize"),
+        ("ort-quantize@student-dynamic", "ort_quantize"),
         ("benchmark", "variants"),
-        ("prune", "run"),
+        ("prune@movement", "run"),
         ("distill", "out_of_scope"),
     ],
 )
 def test_a_section_left_out_of_a_stage_would_be_noticed(repository: Path, stage: str, section: str) -> None:
-    leaf = next(leaf for leaf in LEAVES if leaf.startswith(f"{section}."))
+    leaf = next(leaf for leaf in LEAVES if leaf.startswith(f"{section}.") and leaf not in COMMANDS)
     path = repository / "dvc.yaml"
     original = path.read_text()
-    sections = DECLARED[stage]["params"]
+    sections = template(stage)["params"]
     try:
-        edit(path, [f"stages.{stage}.params"], [name for name in sections if name != section])
-        assert reruns(repository, [leaf])[leaf].readers == implied(leaf).readers - {stage}
+        edit(path, [params_of(stage)], [name for name in sections if name.split(".")[0] != section])
+        blind = {reader for reader in FEEDS if reader.split("@")[0] == stage.split("@")[0]}
+        assert reruns(repository, [leaf])[leaf].readers == implied(leaf).readers - blind
     finally:
         path.write_text(original)
 
@@ -362,8 +394,9 @@ def test_a_section_named_too_much_would_be_noticed(repository: Path) -> None:
     path = repository / "dvc.yaml"
     original = path.read_text()
     try:
-        edit(path, ["stages.quantize.params"], [*DECLARED["quantize"]["params"], "plot"])
+        edit(path, [params_of("quantize")], [*template("quantize")["params"], "plot"])
         rerun = reruns(repository, ["plot.dpi"])["plot.dpi"]
-        assert rerun == Rerun({"plot", "quantize"}, downstream({"plot", "quantize"})) != implied("plot.dpi")
+        readers = {"plot", "quantize@dynamic"}
+        assert rerun == Rerun(readers, downstream(readers)) != implied("plot.dpi")
     finally:
         path.write_text(original)

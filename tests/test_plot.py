@@ -33,7 +33,8 @@ def test_the_report_names_every_variant_with_its_figures_and_the_best_one(built:
     benchmark = json.loads((built / "reports/benchmark.json").read_text())
     lines = (built / "reports/report.md").read_text().splitlines()
     for name, figures in benchmark["variants"].items():
-        main, *_ = [line for line in lines if line.replace("**", "").startswith(f"| {name} |")]
+        mark = " ◆" if figures["pareto"] else ""
+        main, *_ = [line for line in lines if line.replace("**", "").startswith(f"| {name}{mark} |")]
         assert f"{100 * figures['accuracy']:.2f} %" in main
         assert f"| {figures['size_mb']:.1f} |" in main
         assert f"| {figures['p50_ms']:.2f} |" in main
@@ -48,6 +49,7 @@ def test_tradeoff_has_a_row_per_variant(built: Path) -> None:
     for row in rows:
         cells = dict(zip(header.split(","), row.split(","), strict=True))
         figures = variants[cells.pop("variant")]
+        assert cells.pop("pareto") == str(figures["pareto"])
         assert {key: float(value) for key, value in cells.items()} == pytest.approx({k: figures[k] for k in cells})
     assert len(rows) == len(variants)
 
@@ -86,9 +88,9 @@ def test_without_a_deployable_variant_in_the_budget_the_report_says_so(
     [
         ("reports/benchmark.json", "dvc repro benchmark"),
         ("reports/data.json", "dvc repro fetch-clinc"),
-        ("reports/prune/schedule.csv", "dvc repro prune"),
-        ("reports/prune/layers.json", "dvc repro prune"),
-        ("data/quantized/int8.safetensors", "dvc repro quantize"),
+        ("reports/prune/movement-schedule.csv", "dvc repro prune"),
+        ("reports/prune/movement-layers.json", "dvc repro prune"),
+        ("data/quantized/dynamic/int8.safetensors", "dvc repro quantize"),
         ("data/student/model.safetensors", "dvc repro distill"),
         ("data/logits/teacher.safetensors", "dvc repro"),
     ],

@@ -16,7 +16,7 @@ from stages import prune
 from stages.library import splits, training
 from stages.library.errors import PipelineError
 
-OUTPUTS = ("data/pruned", "data/logits", "reports/quality", "reports/training", "reports/prune")
+OUTPUTS = ("data/pruned-movement", "data/logits", "reports/quality", "reports/training", "reports/prune")
 LINEAR = (
     *(f"attention.self.{name}" for name in ("query", "key", "value")),
     *("attention.output.dense", "intermediate.dense", "output.dense"),
@@ -32,35 +32,35 @@ def read(path: Path) -> dict[str, float]:
     return json.loads(path.read_text())
 
 
-def matrices(folder: Path) -> dict[str, np.ndarray]:
+def matrices(folder: Path, method: str = "movement") -> dict[str, np.ndarray]:
     """The encoder's weight matrices as saved."""
-    tensors = load_file(folder / "data/pruned/model.safetensors")
+    tensors = load_file(folder / f"data/pruned-{method}/model.safetensors")
     return {name: tensors[f"bert.{name}.weight"] for name in ENCODER}
 
 
 def schedule(folder: Path) -> list[dict[str, float]]:
-    with (folder / "reports/prune/schedule.csv").open() as file:
+    with (folder / "reports/prune/movement-schedule.csv").open() as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def test_each_layers_sparsity_is_the_share_of_zeros_in_its_saved_weights(built: Path) -> None:
-    reported = read(built / "reports/prune/layers.json")
+    reported = read(built / "reports/prune/movement-layers.json")
     assert reported == pytest.approx({name: (w == 0).mean() for name, w in matrices(built).items()}, abs=1e-6)
 
 
 def test_the_whole_encoder_reaches_the_sparsity_asked_for(built: Path) -> None:
     flat = np.concatenate([weights.ravel() for weights in matrices(built).values()])
     assert (flat == 0).mean() == pytest.approx(0.8, abs=1 / len(flat))
-    figures = read(built / "reports/quality/pruned.json")["pruned"]
+    figures = read(built / "reports/quality/pruned-movement.json")["pruned-movement"]
     assert figures["encoder_sparsity"] == pytest.approx((flat == 0).mean(), abs=1e-6)
 
 
 def test_movement_over_the_model_leaves_layers_unequally_sparse(built: Path) -> None:
-    assert np.std(list(read(built / "reports/prune/layers.json").values())) > 0.01
+    assert np.std(list(read(built / "reports/prune/movement-layers.json").values())) > 0.01
 
 
 def test_embeddings_pooler_and_classifier_stay_dense(built: Path) -> None:
-    tensors = load_file(built / "data/pruned/model.safetensors")
+    tensors = load_file(built / "data/pruned-movement/model.safetensors")
     for name in ("bert.embeddings.word_embeddings.weight", "bert.pooler.dense.weight", "classifier.weight"):
         # Row 0 of the embeddings is the padding token's: BERT starts it at zero.
         assert (tensors[name][1:] == 0).mean() < 1e-3
@@ -70,30 +70,28 @@ def test_embeddings_pooler_and_classifier_stay_dense(built: Path) -> None:
 def test_within_each_layer_both_methods_reach_the_sparsity(
     built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    compose(*overrides, f"prune={method}", "prune.scope=layer", "prune.sparsity=0.6", "prune.epochs=1")
-    run(prune, monkeypatch)
-    for weights in matrices(built).values():
+    compose(*overrides, *(f"prune.{method}.{key}" for key in ("scope=layer", "sparsity=0.6", "epochs=1")))
+    run(prune, monkeypatch, method)
+    for weights in matrices(built, method).values():
         assert (weights == 0).mean() == pytest.approx(0.6, abs=1 / weights.size)
 
 
-def test_magnitude_and_movement_keep_other_weights(
-    built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_magnitude_and_movement_keep_other_weights(built: Path) -> None:
     movement = matrices(built)
-    compose(*overrides, "prune=magnitude")
-    run(prune, monkeypatch)
-    kept = [np.mean((theirs != 0) & (movement[name] != 0)) for name, theirs in matrices(built).items()]
+    kept = [np.mean((theirs != 0) & (movement[name] != 0)) for name, theirs in matrices(built, "magnitude").items()]
     assert np.mean(kept) < 0.19  # of 20 % each: the same ones would be 0.2
 
 
 def test_a_run_shorter_than_an_interval_is_pruned_all_the_same(
     built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compose(*overrides, "prune.epochs=1", "prune.interval=1000", "prune.sparsity=0.5")
-    run(prune, monkeypatch)
+    compose(*overrides, "prune.movement.epochs=1", "prune.movement.interval=1000", "prune.movement.sparsity=0.5")
+    run(prune, monkeypatch, "movement")
     flat = np.concatenate([weights.ravel() for weights in matrices(built).values()])
     assert (flat == 0).mean() == pytest.approx(0.5, abs=1 / len(flat))
-    assert read(built / "reports/quality/pruned.json")["pruned"]["encoder_sparsity"] == pytest.approx(0.5, abs=1e-4)
+    assert read(built / "reports/quality/pruned-movement.json")["pruned-movement"]["encoder_sparsity"] == pytest.approx(
+        0.5, abs=1e-4
+    )
 
 
 def test_the_schedule_rises_from_nothing_to_the_end_and_is_kept_to(built: Path) -> None:
@@ -110,20 +108,22 @@ def test_the_schedule_rises_from_nothing_to_the_end_and_is_kept_to(built: Path) 
 
 
 def test_compressed_sizes_are_zlibs_of_the_files(built: Path) -> None:
-    figures = read(built / "reports/quality/pruned.json")["pruned"]
-    for key, model in (("compressed_mb", "pruned"), ("compressed_mb_before", "student")):
+    figures = read(built / "reports/quality/pruned-movement.json")["pruned-movement"]
+    for key, model in (("compressed_mb", "pruned-movement"), ("compressed_mb_before", "student")):
         content = (built / f"data/{model}/model.safetensors").read_bytes()
         assert figures[key] == pytest.approx(len(zlib.compress(content)) / 2**20, abs=1e-6)
     assert figures["compressed_mb"] < figures["compressed_mb_before"]
-    assert figures["size_mb"] == pytest.approx(len((built / "data/pruned/model.safetensors").read_bytes()) / 2**20)
+    assert figures["size_mb"] == pytest.approx(
+        len((built / "data/pruned-movement/model.safetensors").read_bytes()) / 2**20
+    )
 
 
 def test_the_folder_is_an_ordinary_model_and_gives_the_cached_logits(built: Path) -> None:
-    student, pruned = (load_file(built / f"data/{name}/model.safetensors") for name in ("student", "pruned"))
+    student, pruned = (load_file(built / f"data/{name}/model.safetensors") for name in ("student", "pruned-movement"))
     assert {name: tensor.shape for name, tensor in pruned.items()} == {n: t.shape for n, t in student.items()}
-    model = AutoModelForSequenceClassification.from_pretrained(built / "data/pruned")
-    tokenizer = AutoTokenizer.from_pretrained(built / "data/pruned")
-    cached = load_file(built / "data/logits/pruned.safetensors")
+    model = AutoModelForSequenceClassification.from_pretrained(built / "data/pruned-movement")
+    tokenizer = AutoTokenizer.from_pretrained(built / "data/pruned-movement")
+    cached = load_file(built / "data/logits/pruned-movement.safetensors")
     with torch.inference_mode():
         for row, logits in zip(splits.load(built / "data/clinc", "test"), cached["test"], strict=True):
             found = model(**tokenizer(row.text, return_tensors="pt")).logits[0].numpy()
@@ -143,10 +143,10 @@ def test_an_interrupted_run_goes_on_with_its_masks_and_ends_with_the_same_bytes(
     with monkeypatch.context() as interrupted:
         interrupted.setattr(training, "accuracy", accuracy)
         with pytest.raises(KeyboardInterrupt):
-            run(prune, interrupted)
+            run(prune, interrupted, "movement")
     with caplog.at_level("INFO"):
-        run(prune, monkeypatch)
-    assert any(message.startswith("resuming from data/.training/pruned-") for message in caplog.messages)
+        run(prune, monkeypatch, "movement")
+    assert any(message.startswith("resuming from data/.training/pruned-movement-") for message in caplog.messages)
     assert outputs(built) == outputs(built_once)
 
 
@@ -155,9 +155,10 @@ def test_a_ramp_that_does_not_rise_is_refused(
     built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch, start: float, end: float
 ) -> None:
     before = outputs(built)
-    compose(*overrides, f"prune.start={start}", f"prune.end={end}")
-    with pytest.raises(PipelineError, match=f"`prune.start` is {start}; allowed: below `prune.end`, which is {end}"):
-        run(prune, monkeypatch)
+    compose(*overrides, f"prune.movement.start={start}", f"prune.movement.end={end}")
+    named = f"`prune.movement.start` is {start}; allowed: below `prune.movement.end`, which is {end}"
+    with pytest.raises(PipelineError, match=named):
+        run(prune, monkeypatch, "movement")
     assert outputs(built) == before
 
 
@@ -173,4 +174,4 @@ def test_without_what_it_needs_it_says_what_to_run(
 ) -> None:
     (built / gone).rename(built / "elsewhere")
     with pytest.raises(PipelineError, match=message):
-        run(prune, monkeypatch)
+        run(prune, monkeypatch, "movement")

@@ -15,17 +15,17 @@ from stages import quantize
 from stages.library import int8, splits
 from stages.library.errors import PipelineError
 
-WEIGHTS = Path("data/quantized/int8.safetensors")
+WEIGHTS = Path("data/quantized/dynamic/int8.safetensors")
 EMBEDDINGS = "bert.embeddings.word_embeddings"
 
 
 def figures(folder: Path) -> dict[str, float]:
-    return json.loads((folder / "reports/quality/student-torch-int8.json").read_text())["student-torch-int8"]
+    return json.loads((folder / "reports/quality/student-torch-dynamic.json").read_text())["student-torch-dynamic"]
 
 
 def test_the_folder_holds_all_that_a_user_needs(built: Path) -> None:
     names = {"config.json", "int8.safetensors", "tokenizer.json", "tokenizer_config.json", "classifier.json"}
-    assert set(contents(built / "data/quantized")) == names
+    assert set(contents(built / "data/quantized/dynamic")) == names
 
 
 @pytest.mark.usefixtures("built")
@@ -51,7 +51,7 @@ def test_size_and_parameters_are_those_of_the_file_and_of_the_student(built: Pat
 
 
 def test_parity_is_that_of_the_logits_files(built: Path) -> None:
-    theirs, ours = (load_file(f"data/logits/{name}.safetensors") for name in ("student", "student-torch-int8"))
+    theirs, ours = (load_file(f"data/logits/{name}.safetensors") for name in ("student", "student-torch-dynamic"))
     difference = np.abs(theirs["validation"] - ours["validation"])
     assert figures(built)["parity"] == pytest.approx(
         {
@@ -67,13 +67,13 @@ def test_parity_is_that_of_the_logits_files(built: Path) -> None:
 
 
 def test_accuracy_is_that_of_the_logits_file(built: Path) -> None:
-    answers = load_file("data/logits/student-torch-int8.safetensors")["test"].argmax(axis=1)
+    answers = load_file("data/logits/student-torch-dynamic.safetensors")["test"].argmax(axis=1)
     assert figures(built)["accuracy"] == pytest.approx((answers == np.repeat([0, 1, 3, 2], 10)).mean())
 
 
 def test_cached_logits_are_what_the_saved_model_gives_one_query_at_a_time(built: Path) -> None:
-    model, tokenizer = int8.load(built / "data/quantized", ""), AutoTokenizer.from_pretrained("data/quantized")
-    cached = load_file("data/logits/student-torch-int8.safetensors")
+    model, tokenizer = int8.load(built / "data/quantized", ""), AutoTokenizer.from_pretrained("data/quantized/dynamic")
+    cached = load_file("data/logits/student-torch-dynamic.safetensors")
     assert set(cached) == {"validation", "test"}
     with torch.inference_mode():
         for row, logits in zip(splits.load(built / "data/clinc", "test"), cached["test"], strict=True):
@@ -82,7 +82,7 @@ def test_cached_logits_are_what_the_saved_model_gives_one_query_at_a_time(built:
 
 
 def test_the_same_again_gives_the_same_bytes(built: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(quantize, monkeypatch)
+    run(quantize, monkeypatch, "dynamic")
     for name in ("data/quantized", "data/logits", "reports/quality"):
         assert contents(built / name) == contents(built_once / name)
 
@@ -92,8 +92,13 @@ def test_the_settings_reach_the_file(overrides: list[str], monkeypatch: pytest.M
     with safe_open(WEIGHTS, "np") as file:
         assert file.metadata()["reduce_range"] == "false"
     assert len(np.unique(load_file(WEIGHTS)["bert.pooler.dense.scales"])) == 32
-    compose(*overrides, "quantize.per_row=false", "quantize.embeddings=false", "quantize.reduce_range=true")
-    run(quantize, monkeypatch)
+    compose(
+        *overrides,
+        "quantize.dynamic.per_row=false",
+        "quantize.dynamic.embeddings=false",
+        "quantize.dynamic.reduce_range=true",
+    )
+    run(quantize, monkeypatch, "dynamic")
     tensors = load_file(WEIGHTS)
     assert len(np.unique(tensors["bert.pooler.dense.scales"])) == 1
     assert tensors[f"{EMBEDDINGS}.weight"].dtype == np.float32
@@ -105,15 +110,5 @@ def test_without_a_student_it_says_what_to_run_and_writes_nothing(built: Path, m
     (built / "data/student").rename(built / "elsewhere")
     before = contents(built)
     with pytest.raises(PipelineError, match="data/student not found; run `dvc repro distill`"):
-        run(quantize, monkeypatch)
-    assert contents(built) == before
-
-
-def test_another_method_is_refused_and_dynamic_named(
-    built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compose(*overrides, "quantize.method=static")
-    before = contents(built)
-    with pytest.raises(PipelineError, match=r"`quantize.method` is 'static'; allowed: dynamic"):
-        run(quantize, monkeypatch)
+        run(quantize, monkeypatch, "dynamic")
     assert contents(built) == before

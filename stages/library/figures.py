@@ -35,9 +35,12 @@ STYLE = {
 
 
 def form(variant: str) -> str:
-    """The form of a variant, from its name: MODEL, MODEL-torch-int8, MODEL-onnx or MODEL-ort-int8."""
-    _, _, ending = variant.partition("-")
-    return {"": "PyTorch float32", "torch-int8": "PyTorch int8", "onnx": "ONNX float32"}.get(ending, "ONNX int8")
+    """The form of a variant, from its name: MODEL, MODEL-torch-METHOD, MODEL-onnx or MODEL-ort-METHOD."""
+    if variant.endswith("-onnx"):
+        return "ONNX float32"
+    if "-ort-" in variant:
+        return "ONNX int8"
+    return "PyTorch int8" if "-torch-" in variant else "PyTorch float32"
 
 
 def save(figure: Figure, path: Path, dpi: int) -> None:
@@ -46,12 +49,15 @@ def save(figure: Figure, path: Path, dpi: int) -> None:
     plt.close(figure)
 
 
+LABELS = 12  # more points than this cannot all be labelled
+
+
 def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
-    """Accuracy over latency, bubbles for size, the best deployable variant ringed.
+    """Accuracy over latency, bubbles for size, the best deployable variant ringed, those of the Pareto front dark.
 
     Args:
-        table: a row per variant, with accuracy_with_rule (0 to 1), p50_ms, size_mb and, for the interval of
-            the difference from the teacher, accuracy_with_rule_change_interval.
+        table: a row per variant, with accuracy_with_rule (0 to 1), p50_ms, size_mb and pareto. With many rows, only
+            those of the front and the first, the teacher, are labelled.
     """
     figure, axes = plt.subplots(figsize=(9, 5.5))
     area = table["size_mb"] * 12
@@ -66,7 +72,9 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
             label=kind,
             edgecolors=colour,
         )
-    axes.scatter(table["p50_ms"], table["accuracy_with_rule"], s=8, color="black", zorder=3)
+    for front, colour, area_of_dot in ((True, "black", 16), (False, "#999999", 8)):
+        rows = table[table["pareto"] == front]
+        axes.scatter(rows["p50_ms"], rows["accuracy_with_rule"], s=area_of_dot, color=colour, zorder=3)
     if best is not None:
         row = table.loc[best]
         axes.scatter(
@@ -84,10 +92,10 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     axes.tick_params(axis="x", which="minor", labelsize=8)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     axes.margins(x=0.16, y=0.28)
-    _label_points(axes, table)
+    _label_points(axes, table if len(table) <= LABELS else table[table["pareto"] | (table.index == table.index[0])])
     axes.set_xlabel("latency, p50 over real queries, one at a time (ms, logarithmic)")
     axes.set_ylabel("accuracy with the out-of-scope rule")
-    axes.set_title("Accuracy over latency; bubble area is size" + (f"; ringed: {best}" if best else ""))
+    axes.set_title("Accuracy over latency; bubble area is size, dark dots are the Pareto front")
     legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
     for handle in legend.legend_handles:
         handle.set_sizes([70])  # type: ignore[union-attr]
@@ -160,24 +168,27 @@ def weight_histogram(name: str, weight: np.ndarray, quantized: np.ndarray, scale
     return figure
 
 
-def sparsity_schedule(schedule: pd.DataFrame, layers: Mapping[str, float]) -> Figure:
+def sparsity_schedules(schedules: Mapping[str, pd.DataFrame], layers: Mapping[str, Mapping[str, float]]) -> Figure:
     """The share of zeros as training went on, and where it ended in each layer.
 
     Args:
-        schedule: columns step, due, sparsity.
-        layers: final share of zeros of each matrix.
+        schedules: per method, columns step, due, sparsity.
+        layers: per method, the final share of zeros of each matrix.
     """
     figure, (ramp, bars) = plt.subplots(1, 2, figsize=(12, 4.6), width_ratios=[1, 1.3])
-    ramp.plot(schedule["step"], schedule["due"], color=ORANGE, linewidth=5, alpha=0.5, label="due (cubic)")
-    ramp.plot(schedule["step"], schedule["sparsity"], color="black", linewidth=1.2, label="reached")
+    colours = dict(zip(schedules, (BLUE, ORANGE, GREEN), strict=False))
+    for method, schedule in schedules.items():
+        ramp.plot(schedule["step"], schedule["due"], color=colours[method], linewidth=5, alpha=0.3)
+        ramp.plot(schedule["step"], schedule["sparsity"], color=colours[method], linewidth=1.4, label=method)
     ramp.set_ylim(0, 1)
     ramp.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ramp.set_xlabel("training step")
+    ramp.set_xlabel("training step (broad: due by the cubic schedule; thin: reached)")
     ramp.set_ylabel("zeros in the encoder's weights")
     ramp.set_title("Sparsity as it ran")
     ramp.legend(loc="lower right")
-    names = [name.removeprefix("encoder.").removeprefix("transformer.") for name in layers]
-    bars.barh(names[::-1], list(layers.values())[::-1], color=BLUE, height=0.7)
+    table = pd.DataFrame(layers)[::-1]
+    table.index = [name.removeprefix("encoder.").removeprefix("transformer.") for name in table.index]
+    table.plot.barh(ax=bars, color=colours, width=0.75, legend=False)
     bars.set_xlim(0, 1)
     bars.xaxis.set_major_formatter(PercentFormatter(1.0))
     bars.tick_params(axis="y", labelsize=8)

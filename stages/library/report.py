@@ -1,6 +1,6 @@
 """The report as Markdown: a table of every variant, and what is worth knowing about each step."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -29,7 +29,7 @@ def results(variants: Rows, best: str | None) -> str:
         baseline = name == "teacher"
         rows.append(
             [
-                f"**{name}**" if name == best else name,
+                (f"**{name}**" if name == best else name) + (" ◆" if figures["pareto"] else ""),
                 percent(figures["accuracy"]),
                 percent(figures["accuracy_with_rule"]),
                 ""
@@ -149,6 +149,35 @@ def overlaps(description: Mapping[str, Any]) -> str:
     return "; ".join(found) if found else "none"
 
 
+def compressed_sizes(variants: Rows) -> dict[str, float]:
+    """The compressed size in MiB of the pruned models and of the student that they came from."""
+    sizes: dict[str, float] = {}
+    for name, row in variants.items():
+        if "compressed_mb" in row:
+            sizes |= {"student": row["compressed_mb_before"], name: row["compressed_mb"]}
+    return sizes
+
+
+def pruning(variants: Rows) -> str:
+    """What pruning took away and what it bought, each model beside the student it came from."""
+    compressed = compressed_sizes(variants)
+    student = variants["student"]
+    rows = [
+        [
+            name,
+            percent(variants[name].get("encoder_sparsity", 0.0)),
+            f"{variants[name]['size_mb']:.1f}",
+            f"{compressed[name]:.1f}",
+            percent(variants[name]["accuracy_with_rule"]),
+            f"{student['p50_ms'] / variants[name]['p50_ms']:.2f} ×",
+            f"{variants['student-onnx']['p50_ms'] / variants[f'{name}-onnx']['p50_ms']:.2f} ×",
+        ]
+        for name in compressed
+    ]
+    header = ["model", "encoder weights zero", "MiB", "MiB compressed", "with the rule"]
+    return markdown_table([*header, "faster than the student, PyTorch", "in ONNX Runtime"], rows)
+
+
 def summary(benchmark: Mapping[str, Any]) -> str:
     """The best variant, the main table and how to read it; the report and the README both open with it."""
     variants, best = benchmark["variants"], benchmark["best"]
@@ -165,23 +194,28 @@ def summary(benchmark: Mapping[str, Any]) -> str:
 
 Accuracy is over all test queries; *with the rule*, a query is also out of scope when its score is under the
 model's threshold. *Points* are percentage points with a 95 % interval (paired bootstrap over the test queries):
-an interval that holds zero is no difference that this test set can show. p50 is over real queries, one at a
-time, tokenizer included, on {benchmark["machine"]["threads"]} thread(s). Faster and smaller are against the teacher, a
-float32 Hugging Face pipeline.
+an interval that holds zero is no difference that this test set can show. ◆ marks the Pareto front: no other
+variant is as accurate (on validation), as small and as fast, and better in one of these. p50 is over real queries,
+one at a time, tokenizer included, on {benchmark["machine"]["threads"]} thread(s). Faster and smaller are against the
+teacher, a float32 Hugging Face pipeline.
 """
 
 
-def write(benchmark: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+def write(benchmark: Mapping[str, Any], description: Mapping[str, Any], pictures: Collection[str]) -> str:
     """The whole report.
 
     Args:
         benchmark: the content of reports/benchmark.json.
         description: the content of reports/data.json.
+        pictures: the names of those that lie in figures/.
     """
     variants, machine = benchmark["variants"], benchmark["machine"]
-    pruned = variants["pruned"]
     int8_note = "it has VNNI" if machine["vnni"] else "**it has no VNNI, so int8 gains less than elsewhere**"
     versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+
+    def picture(name: str, text: str) -> str:
+        return f"![{text}](figures/{name}.png)" if name in pictures else ""
+
     return f"""# Results
 
 {summary(benchmark)}
@@ -215,16 +249,16 @@ the share of the timed queries to which the served model gave the very answer th
 
 Logits of the validation queries, one at a time, against the model that was converted.
 
-![A weight matrix before and after quantization](figures/weights.png)
+{picture("weights", "A weight matrix before and after quantization")}
 
 ## Pruning
 
-{percent(pruned["encoder_sparsity"])} of the encoder's weights are zero. The file is as large as before
-({pruned["size_mb"]:.1f} MiB); compressed it is {pruned["compressed_mb"]:.1f} MiB, the student's is
-{pruned["compressed_mb_before"]:.1f} MiB. Scattered zeros do not make a dense runtime faster: compare the rows
-`pruned` and `student` above.
+{pruning(variants) if compressed_sizes(variants) else "No pruned model is among the variants."}
 
-![Sparsity](figures/sparsity.png)
+Compressed is the weights' file after zlib. Scattered zeros (movement and magnitude pruning) make a file that compresses
+well; a dense runtime multiplies by them all the same, so they make nothing faster.
+
+{picture("sparsity", "Sparsity")}
 
 ## Data
 

@@ -1,12 +1,15 @@
-"""demo: the pipeline runs in a copy of the project; of the checkout nothing changes."""
+"""project_copy, demo and whole: the pipeline runs in a copy; the checkout keeps its parameters and results."""
 
+import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import contents, run
 
-from stages import demo
+from stages import demo, whole
+from stages.library import project_copy
 from stages.library.errors import PipelineError
 
 TRACKED = {
@@ -68,19 +71,23 @@ def dvc_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
+@pytest.mark.usefixtures("dvc_log")
 def test_only_the_pipelines_parts_are_copied_as_they_are_in_the_working_tree(checkout: Path) -> None:
-    demo.copy_project(Path("copy"))
+    project_copy.create(Path("copy"), "demo")
+    shutil.rmtree("copy/.git")
     copied = contents(checkout / "copy")
     assert set(copied) == COPIED
     assert copied == {name: digest for name, digest in contents(checkout).items() if name in COPIED}
 
 
+@pytest.mark.usefixtures("dvc_log")
 def test_what_is_gone_here_goes_in_the_copy_and_its_results_stay(checkout: Path) -> None:
-    demo.copy_project(Path("copy"))
+    project_copy.create(Path("copy"), "demo")
     write({"copy/data/teacher/model": "the demo's", "copy/reports/report.md": "the demo's", "copy/dvc.lock": "its"})
     Path("stages/new.py").unlink()
     write({"dvc.yaml": "stages: {other: {}}\n"})
-    demo.copy_project(Path("copy"))
+    project_copy.create(Path("copy"), "demo")
+    shutil.rmtree("copy/.git")
     assert set(contents(checkout / "copy")) == (COPIED - {"stages/new.py"}) | {
         "data/teacher/model",
         "reports/report.md",
@@ -92,8 +99,10 @@ def test_what_is_gone_here_goes_in_the_copy_and_its_results_stay(checkout: Path)
 def test_outside_of_git_it_says_what_git_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(PipelineError, match=r"the demo copies what Git lists, and Git says: .*not a git repository"):
-        demo.copy_project(Path("copy"))
+    with pytest.raises(
+        PipelineError, match=r"the copy is made of what Git lists, and Git says: .*not a git repository"
+    ):
+        project_copy.create(Path("copy"), "demo")
     assert contents(tmp_path) == {}
 
 
@@ -129,3 +138,56 @@ def test_a_command_that_fails_ends_it_and_is_named(
     with pytest.raises(PipelineError, match=r"`dvc repro` ended with status 3; the copy is in \.demo/"):
         run(demo, monkeypatch)
     assert "asked" not in capfd.readouterr().out
+
+
+# whole
+
+
+LOCKED = {"dvc.lock": "schema: '2.0'\n", "reports/report.md": "whole", "reports/quality/student.json": "{}"}
+
+
+@pytest.fixture
+def copied(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with a conf/whole.yaml, where `dvc repro` in the copy leaves some reports and a dvc.lock."""
+    write({"conf/whole.yaml": "defaults:\n  - config\n  - _self_\nplot:\n  dpi: 60\n"})
+    commands = []
+
+    def pretend(folder: Path, *command: str) -> None:
+        commands.append(command[1:])
+        if command[:2] == ("dvc", "repro"):
+            for name, text in LOCKED.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                if not (folder / name).exists():
+                    (folder / name).write_text(text)
+            (checkout / "seen").write_text(json.dumps([commands, sorted(contents(folder / "reports"))]))
+
+    monkeypatch.setattr(project_copy, "run", pretend)
+    return checkout
+
+
+def test_whole_runs_on_the_projects_cache_and_brings_reports_and_lock_back(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write({"reports/whole/stale.md": "of an earlier run"})
+    run(whole, monkeypatch)
+    commands, _ = json.loads(Path("seen").read_text())
+    assert ["cache", "dir", "--local", str(copied / ".dvc/cache")] in commands
+    assert commands[-1] == ["repro"]
+    assert Path(".whole/params.yaml").read_text() == "plot:\n  dpi: 60\n"
+    assert Path("params.yaml").read_text() == "plot:\n  dpi: 150\n"
+    assert set(contents(copied / "reports/whole")) == {"dvc.lock", "report.md", "quality/student.json"}
+    assert Path("reports/report.md").read_text() == "real results"
+
+
+def test_whole_check_asks_dvc_about_the_committed_reports_and_leaves_nothing(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PipelineError, match=r"reports/whole/dvc\.lock not found; run `make whole`"):
+        run(whole, monkeypatch, "--check")
+    run(whole, monkeypatch)
+    before = set(contents(copied))
+    run(whole, monkeypatch, "--check")
+    commands, reports = json.loads(Path("seen").read_text())
+    assert commands[-1] == ["repro", "--dry", "--allow-missing"]
+    assert set(reports) == {"report.md", "quality/student.json"}
+    assert set(contents(copied)) == before

@@ -1,0 +1,55 @@
+"""whole: every technique side by side, in a copy of the project that shares its DVC cache.
+
+python -m stages.whole           run it; what `make repro` has made already is not made again
+python -m stages.whole --check   exit 1 if reports/whole/ is not that of the code and conf/whole.yaml
+
+In:  the files that Git knows of (with your edits), conf/whole.yaml.
+Out: .whole/, a project of its own, and reports/whole/: its reports and its dvc.lock.
+"""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+from stages import params
+from stages.library import artifacts, project_copy
+from stages.library.errors import run_program
+from stages.library.settings import PARAMS
+
+WHOLE = Path(".whole")
+CONFIG = "whole"
+REPORTS = Path("reports/whole")
+LOCK = "dvc.lock"
+
+
+def bring_back(copy: Path) -> None:
+    """Its reports and its dvc.lock, into reports/whole/."""
+    with artifacts.new_folder(REPORTS) as scratch:
+        shutil.copytree(copy / "reports", scratch, dirs_exist_ok=True)
+        shutil.copy(copy / LOCK, scratch)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.whole", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="run nothing; fail if reports/whole/ is out of step")
+    if parser.parse_args().check:
+        artifacts.require(REPORTS / LOCK, "make whole")
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            copy = Path(folder)
+            project_copy.create(copy, CONFIG)
+            params.compose(copy / PARAMS, CONFIG)
+            shutil.copytree(REPORTS, copy / "reports")
+            (copy / "reports" / LOCK).rename(copy / LOCK)
+            project_copy.run(copy, "dvc", "repro", "--dry", "--allow-missing")
+        return
+    project_copy.create(WHOLE, CONFIG)
+    params.compose(WHOLE / PARAMS, CONFIG)
+    project_copy.run(WHOLE, "dvc", "cache", "dir", "--local", str(Path(".dvc/cache").resolve()))
+    project_copy.run(WHOLE, "dvc", "repro")
+    bring_back(WHOLE)
+    print(f"\nThe report is {REPORTS}/report.md.")
+
+
+if __name__ == "__main__":
+    run_program(main)
