@@ -69,6 +69,7 @@ class Variants:
 
     models: dict[str, str]  # name of a float32 model in data/: what it is; each is also exported to ONNX
     torch: dict[str, str]  # method of int8 in PyTorch: the model it is applied to
+    controls: list[int]  # seeds of students trained without the teacher
     ort: list[str]  # methods of int8 in ONNX Runtime, each applied to every model
 
 
@@ -101,7 +102,7 @@ def load_variants(rows: Variants, threads: int) -> dict[str, Variant]:
     """Every variant of the table, in its order, ready to answer."""
     data = Path("data")
     variants = {}
-    for name in rows.models:
+    for name in (*rows.models, *(f"control-{seed}" for seed in rows.controls)):
         folder = artifacts.require(data / name, "dvc repro")
         variants[name] = Variant(folder, torch_answerer(checkpoints.load_classifier(folder), folder), False)
     for method in rows.torch:

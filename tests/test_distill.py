@@ -13,7 +13,7 @@ from safetensors.numpy import save_file as save_numpy
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import distill
-from stages.library import splits, training
+from stages.library import splits, students, training
 from stages.library.errors import PipelineError
 
 OUTPUTS = ("data/student", "data/logits", "reports/quality", "reports/training")
@@ -26,7 +26,7 @@ def outputs(folder: Path) -> dict[str, dict[str, str]]:
 def initial(built: Path, **student: object) -> torch.nn.Module:
     given = {"layers": None, "checkpoint": None, "revision": None, "sha256": None} | student
     intents = splits.load_intents(built / "data/clinc")
-    return distill.initial_student(distill.Student(**given), built / "data/teacher", intents)[0]
+    return students.initial(students.Student(**given), built / "data/teacher", intents)[0]
 
 
 def test_the_student_starts_with_the_chosen_layers_and_all_else_of_the_teacher(built: Path) -> None:

@@ -11,7 +11,7 @@ from dvc.utils.hydra import compose_and_dump
 
 from stages import (
     benchmark,
-    distill,
+    control,
     fetch_clinc,
     finetune_teacher,
     onnx_export,
@@ -21,7 +21,7 @@ from stages import (
     prune,
     quantize,
 )
-from stages.library import out_of_scope, settings, training
+from stages.library import out_of_scope, settings, students, training
 from stages.library.errors import PipelineError
 
 SCHEMAS = {
@@ -29,8 +29,9 @@ SCHEMAS = {
     "out_of_scope": out_of_scope.OutOfScope,
     "dataset": fetch_clinc.Dataset,
     "teacher": finetune_teacher.Teacher,
-    "student": distill.Student,
-    "distill": distill.Distill,
+    "student": students.Student,
+    "distill": students.Distill,
+    "control": control.Control,
     **{f"quantize.{method}": schema for method, schema in quantize.METHODS.items()},
     "variants": benchmark.Variants,
     "onnx_export": onnx_export.OnnxExport,

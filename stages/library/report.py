@@ -178,6 +178,28 @@ def pruning(variants: Rows) -> str:
     return markdown_table([*header, "faster than the student, PyTorch", "in ONNX Runtime"], rows)
 
 
+def distillation(variants: Rows) -> str:
+    """Each control student, trained on the labels alone, beside one distilled from the same seed."""
+    rows = [
+        [
+            name.removeprefix("control-"),
+            percent(figures["accuracy_with_rule"]),
+            percent(figures["distilled"]["accuracy_with_rule"]),
+            points(figures["distilled"]["gain"], figures["distilled"]["gain_interval"]),
+        ]
+        for name, figures in variants.items()
+        if "distilled" in figures
+    ]
+    if not rows:
+        return "No control student is among the variants (`control: seeds` trains some)."
+    gains = [row["distilled"]["gain"] for row in variants.values() if "distilled" in row]
+    mean = sum(gains) / len(gains)
+    table = markdown_table(["seed", "without the teacher", "distilled", "points gained"], rows)
+    return (
+        f"{table}\n\nAccuracy with the rule. Over the {len(gains)} seeds distillation gained {100 * mean:+.2f} points."
+    )
+
+
 def summary(benchmark: Mapping[str, Any]) -> str:
     """The best variant, the main table and how to read it; the report and the README both open with it."""
     variants, best = benchmark["variants"], benchmark["best"]
@@ -250,6 +272,10 @@ the share of the timed queries to which the served model gave the very answer th
 Logits of the validation queries, one at a time, against the model that was converted.
 
 {picture("weights", "A weight matrix before and after quantization")}
+
+## What distillation bought
+
+{distillation(variants)}
 
 ## Pruning
 
