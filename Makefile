@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo repro whole test lint params params-check promote sweep review
+.PHONY: help setup demo repro whole test lint params params-check promote sweep tune review
 
 # What `make sweep` tries, and in what.
 TEMPERATURES ?= 2.0,4.0,8.0
@@ -55,6 +55,9 @@ promote: setup ## write what params.yaml says into conf/, after `dvc exp apply` 
 
 sweep: setup ## distill with each of TEMPERATURES and ALPHAS, as experiments NAME-1, NAME-2, ...
 	python -m stages.sweep --name $(NAME) distill.temperature=$(TEMPERATURES) distill.alpha=$(ALPHAS)
+
+tune: setup ## search distill's epochs, alpha and temperature as conf/tune.yaml says; goes on where it was stopped
+	python -m stages.tune
 
 review: setup ## what this working tree changed against BASE, as Markdown
 	@python -m stages.review --base $(BASE)
