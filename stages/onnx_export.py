@@ -51,7 +51,10 @@ class _LogitsOnly(nn.Module):
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        # The mask as it is added to the scores, 0 or the lowest number there is. Left to itself, transformers makes it
+        # in a way that the fusion of attention does not know.
+        added = (1.0 - attention_mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
+        return self.model(input_ids=input_ids, attention_mask=added).logits
 
 
 def export(model: PreTrainedModel, path: Path, opset: int) -> None:
