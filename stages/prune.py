@@ -1,19 +1,25 @@
-"""prune: most weights of the student's encoder become zero, while it goes on learning from the teacher.
+"""prune: the student's encoder loses most of its weights, and goes on learning from the teacher with the rest.
 
-Call: python -m stages.prune METHOD, with METHOD one of movement, magnitude.
+Call: python -m stages.prune METHOD, with METHOD one of magnitude, movement, structured.
 In:   data/clinc/, data/student/, the teacher's cached logits.
-Out:  data/pruned-METHOD/ (a Hugging Face model folder), its logits and figures, the sparsity schedule as it ran
-      and the sparsity of each layer.
+Out:  data/pruned-METHOD/ (a Hugging Face model folder), its logits and figures, the sparsity as it ran and what
+      each layer lost.
 
-Zeros scattered over a matrix make it compress well on disk. They do not make it faster: a dense runtime
-multiplies by them all the same. The benchmark shows both.
+magnitude and movement make single weights zero while training goes on. Zeros scattered over a matrix make it
+compress well on disk, but not faster: a dense runtime multiplies by them all the same. structured cuts whole
+heads and neurons out before training, so that the matrices themselves are smaller. The benchmark shows both.
 """
 
 import argparse
 import shutil
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from stages.library import (
     artifacts,
@@ -28,6 +34,7 @@ from stages.library import (
     quality,
     settings,
     splits,
+    structured,
     training,
 )
 from stages.library.errors import PipelineError, run_program
@@ -37,16 +44,22 @@ CLINC = Path("data/clinc")
 STUDENT = Path("data/student")
 REPORTS = Path("reports")
 
+Log = list[dict[str, float]]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Magnitude(training.Schedule):
-    sparsity: float = between(0, 1, open_high=True)  # share of the encoder's weights that become zero
+class Prune(training.Schedule):
+    sparsity: float = between(0, 1, open_high=True)  # share of the encoder's weights that go
     scope: pruning.Scope  # whether scores compete within a layer or over the model
+    alpha: float = between(0, 1)
+    temperature: float = above(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Magnitude(Prune):
     start: float = between(0, 1)  # share of training before the ramp
     end: float = between(0, 1)  # share of training after which the sparsity is final
     interval: int = at_least(1)  # steps between two updates of the masks
-    alpha: float = between(0, 1)
-    temperature: float = above(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +67,63 @@ class Movement(Magnitude):
     score_learning_rate: float = above(0)
 
 
-METHODS = {"magnitude": Magnitude, "movement": Movement}
+@dataclass(frozen=True, kw_only=True)
+class Structured(Prune):
+    multiple: int = at_least(1)  # of which each layer's number of neurons is one
+    queries: int = at_least(1)  # training queries that heads and neurons are scored on
+
+
+class Outcome(NamedTuple):
+    sparsity: float  # share of the encoder's weights that went
+    layers: Mapping[str, Any]  # what went, layer by layer
+    schedule: Log  # rows of step, due, sparsity
+
+
+class Plan(NamedTuple):
+    """What a method brings to the training run, and what it has to say afterwards."""
+
+    options: dict[str, Any]  # of training.train
+    finish: Callable[[Log], Outcome]
+
+
+def plan_masks(model: PreTrainedModel, prune: Magnitude) -> Plan:
+    """Single weights, by masks that close while training goes on."""
+    score_learning_rate = prune.score_learning_rate if isinstance(prune, Movement) else 0.0
+    method = pruning.Method.movement if isinstance(prune, Movement) else pruning.Method.magnitude
+    if prune.start >= prune.end:
+        key = f"prune.{method.name}"
+        raise PipelineError(f"`{key}.start` is {prune.start}; allowed: below `{key}.end`, which is {prune.end}")
+    pruner = pruning.Pruner.attach(model, method)
+    schedule = pruning.SparsitySchedule(pruner, prune.sparsity, prune.start, prune.end, prune.interval, prune.scope)
+
+    def finish(log: Log) -> Outcome:
+        outcome = Outcome(pruner.sparsity(), pruner.sparsities(), pruning.schedule_as_run(log))
+        pruner.finish()
+        return outcome
+
+    options = {
+        "keep_best": False,  # an earlier epoch is a denser model, not a better one
+        "callbacks": [schedule],
+        "optimizer": pruning.optimizer(model, prune.learning_rate, score_learning_rate, prune.weight_decay),
+    }
+    return Plan(options, finish)
+
+
+def plan_cut(
+    model: PreTrainedModel, prune: Structured, train: Dataset, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> Plan:
+    """Whole heads and neurons, cut out of `model` here and now."""
+    before = structured.encoder_weights(model)
+    batches = structured.batches(train, tokenizer, prune.queries, prune.batch_size, seed)
+    scores = structured.importance(model, batches, prune.alpha, prune.temperature)
+    kept = structured.select(scores, structured.head_size(model), prune.sparsity, prune.scope, prune.multiple)
+    structured.shrink(model, kept)
+    sparsity = 1 - structured.encoder_weights(model) / before
+    schedule = [{"step": 0.0, "due": prune.sparsity, "sparsity": sparsity}]
+    return Plan({}, lambda _: Outcome(sparsity, structured.report(scores, kept), schedule))
+
+
+METHODS = {"magnitude": Magnitude, "movement": Movement, "structured": Structured}
 
 
 def compressed_mib(path: Path) -> float:
@@ -66,13 +135,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=METHODS)
     method = parser.parse_args().method
-    prune = settings.load(METHODS[method], f"prune.{method}")
+    prune: Prune = settings.load(METHODS[method], f"prune.{method}")
     run = settings.load(training.Run, "run")
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
-    if prune.start >= prune.end:
-        raise PipelineError(
-            f"`prune.{method}.start` is {prune.start}; allowed: below `prune.{method}.end`, which is {prune.end}"
-        )
     variant = f"pruned-{method}"
     pruned = Path("data") / variant
 
@@ -82,8 +147,12 @@ def main() -> None:
     training.seed_everything(run)
     student = artifacts.require(STUDENT, "dvc repro distill")
     model, tokenizer = checkpoints.load_classifier(student), checkpoints.load_tokenizer(student)
-    pruner = pruning.Pruner.attach(model, pruning.Method[method])
-    schedule = pruning.SparsitySchedule(pruner, prune.sparsity, prune.start, prune.end, prune.interval, prune.scope)
+    train = encoding.encode(rows["train"], tokenizer, intents, teacher_logits["train"])
+    if isinstance(prune, Structured):
+        plan = plan_cut(model, prune, train, tokenizer, run.seed)
+    else:
+        assert isinstance(prune, Magnitude)
+        plan = plan_masks(model, prune)
 
     scratch = training.scratch_folder(
         variant, prune, run, student / checkpoints.WEIGHTS, logits.path("teacher"), CLINC / "train.jsonl"
@@ -91,27 +160,22 @@ def main() -> None:
     log = training.train(
         model,
         tokenizer,
-        encoding.encode(rows["train"], tokenizer, intents, teacher_logits["train"]),
+        train,
         encoding.encode(rows["validation"], tokenizer, intents),
         schedule=prune,
         run=run,
         scratch=scratch,
         trainer=distillation.DistillationTrainer,
         arguments=distillation.DistillationArguments,
-        keep_best=False,  # an earlier epoch is a denser model, not a better one
-        callbacks=[schedule],
-        optimizer=pruning.optimizer(
-            model, prune.learning_rate, getattr(prune, "score_learning_rate", 0.0), prune.weight_decay
-        ),
         alpha=prune.alpha,
         temperature=prune.temperature,
+        **plan.options,
     )
-    reached, by_layer = pruner.sparsity(), pruner.sparsities()
-    pruner.finish()
+    outcome = plan.finish(log)
 
     evaluated = ("validation", "test")
     with model_folder.new(pruned, model, tokenizer) as folder:
-        model = checkpoints.load_classifier(folder)
+        model = structured.load_classifier(folder)
         answers = {
             split: inference.logits_of(model, tokenizer, [row.text for row in rows[split]]) for split in evaluated
         }
@@ -123,9 +187,10 @@ def main() -> None:
         "compressed_mb": compressed_mib(pruned / checkpoints.WEIGHTS),
         "compressed_mb_before": compressed_mib(STUDENT / checkpoints.WEIGHTS),
     }
-    quality.write(variant, figures | model_folder.figures(pruned, model) | sizes | {"encoder_sparsity": reached})
-    artifacts.write_json(REPORTS / f"prune/{method}-layers.json", quality.rounded(by_layer))
-    training.write_csv(REPORTS / f"prune/{method}-schedule.csv", pruning.schedule_as_run(log))
+    reached = {"encoder_sparsity": outcome.sparsity}
+    quality.write(variant, figures | model_folder.figures(pruned, model) | sizes | reached)
+    artifacts.write_json(REPORTS / f"prune/{method}-layers.json", quality.rounded(outcome.layers))
+    training.write_csv(REPORTS / f"prune/{method}-schedule.csv", outcome.schedule)
     training.write_csv(REPORTS / f"training/{variant}.csv", training.history(log))
     shutil.rmtree(scratch, ignore_errors=True)
 
