@@ -1,70 +1,128 @@
-"""quantize: the student with int8 weights, in PyTorch.
+"""quantize: a model with int8 weights, in PyTorch.
 
-Call: python -m stages.quantize METHOD, with METHOD one of dynamic.
-In:   data/clinc/, data/student/.
-Out:  data/quantized/METHOD/ (config, tokenizer, int8 tensors as safetensors), its logits and figures. Every query is
-      answered by itself, as it would be served: in a batch, dynamic quantization answers a little otherwise.
+Call: python -m stages.quantize METHOD, with METHOD one of
+      dynamic   the student, its activations quantized as they come;
+      static    the student, its activations quantized within ranges seen on training queries;
+      qat       the model of stage qat, within the ranges that it was trained with.
+In:   data/clinc/, and data/student/ or data/qat/.
+Out:  data/quantized/METHOD/ (config, tokenizer, int8 tensors as safetensors), its logits and figures.
+
+Every query is answered by itself, as it would be served. In a batch, padded to the longest query, an int8 model may
+answer otherwise: how many validation queries it does so for is among the figures.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from stages.library import artifacts, checkpoints, int8, logits, model_folder, out_of_scope, quality, settings, splits
+from stages.library import (
+    artifacts,
+    calibration,
+    checkpoints,
+    int8,
+    logits,
+    model_folder,
+    out_of_scope,
+    quality,
+    settings,
+    splits,
+)
 from stages.library.errors import run_program
 
 CLINC = Path("data/clinc")
-STUDENT = Path("data/student")
-QUANTIZED = Path("data/quantized")
+DATA = Path("data")
+QUANTIZED = DATA / "quantized"
+BATCH = 32  # queries in the batches whose answers are held against those given one by one
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dynamic:
-    per_row: bool  # a scale for each output row, else one for each matrix
-    reduce_range: bool  # 7-bit activations, for CPUs without VNNI
-    embeddings: bool  # quantize the word embeddings too
+class Static(int8.Scheme, calibration.Calibration):
+    pass
 
 
-METHODS = {"dynamic": Dynamic}
+def dynamic(parent: Path) -> PreTrainedModel:
+    return int8.quantize(checkpoints.load_classifier(parent), settings.load(int8.Scheme, "quantize.dynamic"))
+
+
+def static(parent: Path) -> PreTrainedModel:
+    scheme = settings.load(Static, "quantize.static")
+    model, tokenizer = checkpoints.load_classifier(parent), checkpoints.load_tokenizer(parent)
+    texts = [row.text for row in splits.load(CLINC, "train")]
+    layers = int8.linear_layers(model, scheme)
+    return int8.quantize(model, scheme, calibration.calibrate(model, tokenizer, texts, layers, scheme, scheme.levels))
+
+
+def qat(parent: Path) -> PreTrainedModel:
+    return int8.quantize(checkpoints.load_classifier(parent), *calibration.load(parent, "dvc repro qat"))
+
+
+class Method(NamedTuple):
+    quantized: Callable[[Path], PreTrainedModel]  # the int8 form of the model in a folder
+    parent: str  # the model it is made from
+    made_by: str
+
+
+METHODS = {
+    "dynamic": Method(dynamic, "student", "dvc repro distill"),
+    "static": Method(static, "student", "dvc repro distill"),
+    "qat": Method(qat, "qat", "dvc repro qat"),
+}
+
+
+@torch.inference_mode()
+def answers_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: list[splits.Row], batch_size: int
+) -> np.ndarray:
+    """Logits, shape (rows, labels), of the rows as they come, `batch_size` at a time, padded to the longest of them."""
+    found = []
+    for start in tqdm(range(0, len(rows), batch_size), desc="logits", unit="batch", leave=False):
+        texts = [row.text for row in rows[start : start + batch_size]]
+        batch = tokenizer(texts, truncation=True, padding=True, return_token_type_ids=False, return_tensors="pt")
+        found.append(model(**batch).logits.numpy())
+    return np.concatenate(found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=METHODS)
-    method = parser.parse_args().method
-    quantize = settings.load(METHODS[method], f"quantize.{method}")
-    variant, quantized = f"student-torch-{method}", QUANTIZED / method
+    name = parser.parse_args().method
+    method, variant, quantized = METHODS[name], f"student-torch-{name}", QUANTIZED / name
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 
     intents = splits.load_intents(CLINC)
     rows = {split: splits.load(CLINC, split) for split in ("validation", "test")}
-    student = artifacts.require(STUDENT, "dvc repro distill")
-    parent = checkpoints.load_classifier(student)
-    parameters = parent.num_parameters()
-    tokenizer = checkpoints.load_tokenizer(student)
-    model = int8.quantize(parent, quantize.per_row, quantize.reduce_range, quantize.embeddings)
+    labels = {split: splits.labels(rows[split], intents) for split in rows}
+    parent = artifacts.require(DATA / method.parent, method.made_by)
+    tokenizer = checkpoints.load_tokenizer(parent)
 
     with artifacts.new_folder(quantized) as folder:
-        int8.save(model, folder)
+        int8.save(method.quantized(parent), folder)
         model_folder.save_tokenizer(folder, tokenizer)
-        model = int8.load(folder, made_by=f"dvc repro quantize@{method}")  # what is judged is what was saved
-
-        @torch.inference_mode()
-        def answer(text: str) -> np.ndarray:
-            batch = tokenizer(text, truncation=True, return_token_type_ids=False, return_tensors="pt")
-            return model(**batch).logits[0].numpy()
-
-        answers = {split: logits.one_by_one(answer, [row.text for row in rows[split]]) for split in rows}
-        labels = {split: splits.labels(rows[split], intents) for split in rows}
+        model = int8.load(folder, made_by=f"dvc repro quantize@{name}")  # what is judged is what was saved
+        answers = {split: answers_of(model, tokenizer, rows[split], batch_size=1) for split in rows}
+        batched = answers_of(model, tokenizer, rows["validation"], BATCH)
         threshold, figures = quality.assess(answers, labels, rule.rate)
         out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
     logits.save(variant, answers)
-    parity = quality.parity("student", logits.load("student", "dvc repro distill")["validation"], answers["validation"])
-    size = {"size_mb": artifacts.size_mib(quantized / int8.WEIGHTS), "parameters": parameters}
-    quality.write(variant, figures | size | {"parity": parity})
+    theirs = logits.load(method.parent, method.made_by)["validation"]
+    in_batches = quality.parity(variant, answers["validation"], batched)
+    quality.write(
+        variant,
+        figures
+        | {
+            "size_mb": artifacts.size_mib(quantized / int8.WEIGHTS),
+            "parameters": checkpoints.load_classifier(parent).num_parameters(),
+            "parity": quality.parity(method.parent, theirs, answers["validation"]),
+            "in_batches": in_batches | {"batch_size": BATCH, "flipped": 1 - in_batches["agreement"]},
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Int8 in PyTorch: weights stored as int8, activations quantized as they come (dynamic) or on a fixed grid (static).
 
 torch.ao's eager front end (`quantize_dynamic`, `prepare`, `convert`) is deprecated, and saves its packed weights as
-a pickle. What is to replace it, torchao and PT2E, reaches int8 matrix products on a CPU through `torch.compile`: a
-C++ compiler at the user's side, and minutes before the first answer. So the kernels that are under all of them are
-used directly. Both take and give float32 and sum in int32:
+a pickle. What is to replace it, torchao and PT2E, is fast on a CPU by way of `torch.compile`, and so needs a C++
+compiler wherever the model is served. The kernels under the old front end are the ones used here, directly. Both
+take and give float32 and sum in int32:
 
 - dynamic: `quantized::linear_dynamic`, with a scale and zero point found in each call, so that the answer to a query
   depends a little on what else is in its batch;
