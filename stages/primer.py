@@ -1,0 +1,161 @@
+"""primer: the ideas of compression as pictures and a short page, computed from the project's own models.
+
+In:  data/student/, data/quantized/dynamic/, the teacher's and the student's logits, data/clinc/, the timing of
+     products in reports/benchmark.json and, where there is one, data/pruned-movement/.
+Out: reports/primer/README.md and the pictures beside it. No query of the data set is in them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import style
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from stages.library import (
+    artifacts,
+    checkpoints,
+    distillation,
+    figures,
+    logits,
+    primer_figures,
+    primer_page,
+    settings,
+    splits,
+    tensors,
+)
+from stages.library.affine import Affine
+from stages.library.errors import PipelineError, run_program
+from stages.library.primer_figures import Mapped, Softened
+from stages.library.settings import between
+
+CLINC = Path("data/clinc")
+STUDENT = Path("data/student")
+QUANTIZED = Path("data/quantized/dynamic/int8.safetensors")
+PRUNED = Path("data/pruned-movement") / checkpoints.WEIGHTS
+BENCHMARK = Path("reports/benchmark.json")
+PRIMER = Path("reports/primer")
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    dpi: int = between(50, 600)
+
+
+@torch.inference_mode()
+def inputs_of(folder: Path, layers: list[str], text: str) -> dict[str, np.ndarray]:
+    """What layers of the model in `folder` are given for one query, each (tokens, inputs)."""
+    model, tokenizer = checkpoints.load_classifier(folder), checkpoints.load_tokenizer(folder)
+    caught: dict[str, np.ndarray] = {}
+    for name in layers:
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs, name=name: caught.update({name: inputs[0][0].numpy()})
+        )
+    model(**tokenizer(text, return_tensors="pt", truncation=True, return_token_type_ids=False))
+    return caught
+
+
+def softened(logits: np.ndarray) -> np.ndarray:
+    """Softmax at each of the temperatures, (temperatures, ...)."""
+    return np.stack([torch.from_numpy(logits).div(t).softmax(-1).numpy() for t in TEMPERATURES])
+
+
+def telling(probabilities: np.ndarray) -> tuple[int, int]:
+    """The row whose largest probability is the median of all, and the row whose second largest is the largest."""
+    ordered = np.sort(probabilities, axis=1)
+    top, second = ordered[:, -1], ordered[:, -2]
+    return int(np.argsort(top, kind="stable")[len(top) // 2]), int(second.argmax())
+
+
+def pull(student: np.ndarray, teacher: np.ndarray) -> tuple[list[float], list[float], list[float]]:
+    """Per temperature and averaged over the queries: KL, and the norms of the gradients of KL and of T² · KL."""
+    divergences, plain, scaled = [], [], []
+    target = torch.from_numpy(teacher)
+    for temperature in TEMPERATURES:
+        ours = torch.from_numpy(student).requires_grad_()
+        loss = distillation.distillation_loss(ours, target, temperature)
+        (gradient,) = torch.autograd.grad(loss * len(ours), ours)  # of the sum: the loss is the mean over queries
+        norm = gradient.norm(dim=1).mean().item()
+        divergences.append(loss.item() / temperature**2)
+        plain.append(norm / temperature**2)
+        scaled.append(norm)
+    return divergences, plain, scaled
+
+
+def main() -> None:
+    dpi = settings.load(Plot, "plot").dpi
+    weights = load_file(artifacts.require(STUDENT / checkpoints.WEIGHTS, "dvc repro distill"))
+    integers = load_file(artifacts.require(QUANTIZED, "dvc repro quantize@dynamic"))
+    with safe_open(QUANTIZED, framework="np") as file:
+        levels = 128 if file.metadata()["reduce_range"] == "true" else 256
+    teacher = logits.load("teacher", "dvc repro finetune-teacher")["validation"]
+    student = logits.load("student", "dvc repro distill")["validation"]
+    intents, rows = splits.load_intents(CLINC), splits.load(CLINC, "validation")
+    benchmark: dict[str, Any] = artifacts.read_json(BENCHMARK, "dvc repro benchmark")
+    if "multiply" not in benchmark:
+        raise PipelineError(f"{BENCHMARK} has no `multiply`; run `dvc repro benchmark`")
+
+    probabilities, answers = softened(teacher), softened(student)
+    sure, torn = telling(probabilities[0])
+    queries = []
+    for row in (sure, torn):
+        likeliest = np.argsort(-teacher[row], kind="stable")[:6]
+        names = [intents.names[label] for label in likeliest]
+        queries.append(Softened(rows[row].intent, names, probabilities[:, row, likeliest], answers[:, row, likeliest]))
+    divergences, plain, scaled = pull(student, teacher)
+
+    layers = tensors.widest_layers(weights)
+    layer = layers[-1]
+    matrix = weights[f"{layer}.weight"]
+    quantized, scales = integers[f"{layer}.weight_int8"], integers[f"{layer}.scales"]
+    caught = inputs_of(STUDENT, layers, rows[sure].text)
+    inputs = caught[layer]
+    lowest, highest = float(inputs.min()), float(inputs.max())
+    maps = (
+        Mapped("Weights of one row, symmetric", matrix[0], Affine(float(scales[0, 0]), 0, -127, 127)),
+        Mapped("Activations of one query, asymmetric", inputs, Affine.asymmetric(lowest, highest, levels)),
+        Mapped(
+            "The same with a narrower range, clipped",
+            inputs,
+            Affine.asymmetric(lowest, float(np.quantile(inputs, 0.999)), levels),
+        ),
+    )
+    before, after = tensors.bytes_by_part(weights), tensors.bytes_by_part(integers)
+    files = [path.stat().st_size for path in (STUDENT / checkpoints.WEIGHTS, QUANTIZED)]
+    multiply = benchmark["multiply"]
+    pair = (matrix, load_file(PRUNED)[f"{layer}.weight"]) if PRUNED.exists() else (None, None)
+
+    style.use(figures.STYLE)
+    pictures = {
+        "affine": primer_figures.affine_maps(maps),
+        "weights": figures.weight_histogram(layer, matrix, quantized, scales),
+        "storage": primer_figures.storage(before, after),
+        "multiply": primer_figures.multiplication(
+            multiply["outputs"], multiply["inputs"], {int(tokens): row for tokens, row in multiply["tokens"].items()}
+        ),
+        "temperature": primer_figures.temperatures(queries, TEMPERATURES),
+        "gradient": primer_figures.gradients(TEMPERATURES, plain, scaled),
+        "pruning": primer_figures.pruning(*pair),
+    }
+    sections = [
+        primer_page.OPENING,
+        primer_page.affine_map(layer, *maps, caught),
+        primer_page.rounding(matrix, quantized, scales),
+        primer_page.storage(before, after, files),
+        primer_page.multiplication(multiply, benchmark["machine"]),
+        primer_page.temperature(queries, TEMPERATURES, len(intents.names)),
+        primer_page.divergence(TEMPERATURES, divergences, plain, scaled),
+        primer_page.pruning(layer, *pair),
+    ]
+    with artifacts.new_folder(PRIMER) as folder:
+        for name, figure in pictures.items():
+            figures.save(figure, folder / f"{name}.png", dpi)
+        artifacts.write_text(folder / "README.md", "\n".join(sections))
+
+
+if __name__ == "__main__":
+    run_program(main)
