@@ -18,12 +18,12 @@ from safetensors.numpy import load_file
 from stages.library import (
     artifacts,
     checkpoints,
-    distillation,
     figures,
     logits,
     primer_figures,
     primer_page,
     settings,
+    softening,
     splits,
     tensors,
 )
@@ -59,33 +59,6 @@ def inputs_of(folder: Path, layers: list[str], text: str) -> dict[str, np.ndarra
     return caught
 
 
-def softened(logits: np.ndarray) -> np.ndarray:
-    """Softmax at each of the temperatures, (temperatures, ...)."""
-    return np.stack([torch.from_numpy(logits).div(t).softmax(-1).numpy() for t in TEMPERATURES])
-
-
-def telling(probabilities: np.ndarray) -> tuple[int, int]:
-    """The row whose largest probability is the median of all, and the row whose second largest is the largest."""
-    ordered = np.sort(probabilities, axis=1)
-    top, second = ordered[:, -1], ordered[:, -2]
-    return int(np.argsort(top, kind="stable")[len(top) // 2]), int(second.argmax())
-
-
-def pull(student: np.ndarray, teacher: np.ndarray) -> tuple[list[float], list[float], list[float]]:
-    """Per temperature and averaged over the queries: KL, and the norms of the gradients of KL and of T² · KL."""
-    divergences, plain, scaled = [], [], []
-    target = torch.from_numpy(teacher)
-    for temperature in TEMPERATURES:
-        ours = torch.from_numpy(student).requires_grad_()
-        loss = distillation.distillation_loss(ours, target, temperature)
-        (gradient,) = torch.autograd.grad(loss * len(ours), ours)  # of the sum: the loss is the mean over queries
-        norm = gradient.norm(dim=1).mean().item()
-        divergences.append(loss.item() / temperature**2)
-        plain.append(norm / temperature**2)
-        scaled.append(norm)
-    return divergences, plain, scaled
-
-
 def main() -> None:
     dpi = settings.load(Plot, "plot").dpi
     weights = load_file(artifacts.require(STUDENT / checkpoints.WEIGHTS, "dvc repro distill"))
@@ -99,14 +72,14 @@ def main() -> None:
     if "multiply" not in benchmark:
         raise PipelineError(f"{BENCHMARK} has no `multiply`; run `dvc repro benchmark`")
 
-    probabilities, answers = softened(teacher), softened(student)
-    sure, torn = telling(probabilities[0])
+    probabilities, answers = (softening.softened(array, TEMPERATURES) for array in (teacher, student))
+    sure, torn = softening.telling(probabilities[0])
     queries = []
     for row in (sure, torn):
         likeliest = np.argsort(-teacher[row], kind="stable")[:6]
         names = [intents.names[label] for label in likeliest]
         queries.append(Softened(rows[row].intent, names, probabilities[:, row, likeliest], answers[:, row, likeliest]))
-    divergences, plain, scaled = pull(student, teacher)
+    pull = softening.pull(student, teacher, TEMPERATURES)
 
     layers = tensors.widest_layers(weights)
     layer = layers[-1]
@@ -138,7 +111,7 @@ def main() -> None:
             multiply["outputs"], multiply["inputs"], {int(tokens): row for tokens, row in multiply["tokens"].items()}
         ),
         "temperature": primer_figures.temperatures(queries, TEMPERATURES),
-        "gradient": primer_figures.gradients(TEMPERATURES, plain, scaled),
+        "gradient": primer_figures.gradients(TEMPERATURES, pull.plain, pull.scaled),
         "pruning": primer_figures.pruning(*pair),
     }
     sections = [
@@ -148,7 +121,7 @@ def main() -> None:
         primer_page.storage(before, after, files),
         primer_page.multiplication(multiply, benchmark["machine"]),
         primer_page.temperature(queries, TEMPERATURES, len(intents.names)),
-        primer_page.divergence(TEMPERATURES, divergences, plain, scaled),
+        primer_page.divergence(TEMPERATURES, pull),
         primer_page.pruning(layer, *pair),
     ]
     with artifacts.new_folder(PRIMER) as folder:

@@ -12,7 +12,17 @@ from conftest import contents, micro_data_set, run
 from safetensors.numpy import load_file, save_file
 
 from stages import primer
-from stages.library import affine, checkpoints, int8, multiplication, primer_figures, primer_page, splits, tensors
+from stages.library import (
+    affine,
+    checkpoints,
+    int8,
+    multiplication,
+    primer_figures,
+    primer_page,
+    softening,
+    splits,
+    tensors,
+)
 from stages.library.errors import PipelineError
 
 PICTURES = {"affine", "weights", "storage", "multiply", "temperature", "gradient", "pruning"}
@@ -347,7 +357,7 @@ def test_the_widest_layers_are_linear_and_have_the_most_inputs() -> None:
 
 def test_the_telling_queries() -> None:
     probabilities = np.array([[0.9, 0.06, 0.04], [0.5, 0.45, 0.05], [0.8, 0.1, 0.1], [0.99, 0.01, 0], [0.6, 0.3, 0.1]])
-    assert primer.telling(probabilities) == (2, 1)
+    assert softening.telling(probabilities) == (2, 1)
 
 
 BEFORE = np.array([[0.1, -0.2, 0.3, -0.4], [0.5, -0.6, 0.7, -0.8]])

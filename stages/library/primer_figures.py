@@ -66,7 +66,7 @@ def _two_lines(axes: Axes, row: Mapped) -> None:
         text = minus(f"{value:.2f}") if value else "0"
         axes.text(value, FLOATS - 0.09, text, ha="center", va="top", fontsize=9, bbox=PAPER)
     whole = {affine.low: first, affine.zero_point: 0.0, affine.high: last}
-    shown = _apart(list(whole.values()), 0.05 * span)
+    shown = _apart(list(whole.values()), 0.035 * span)
     for integer, place in whole.items():
         if place in shown:
             axes.text(place, INTEGERS - 0.12, minus(str(integer)), ha="center", va="top", fontsize=9, color=GREEN)
@@ -199,7 +199,7 @@ def temperatures(queries: Sequence[Softened], steps: Sequence[float]) -> Figure:
     for line, query in zip(grid, queries, strict=True):
         places = np.arange(len(query.names))
         for axes, temperature, teacher, student in zip(line, steps, query.teacher, query.student, strict=True):
-            axes.barh(places, teacher, color=ORANGE, height=0.7, label="teacher")
+            axes.barh(places, teacher, color=ORANGE, height=0.7, label="teacher (and the numbers)")
             axes.scatter(student, places, color=BLUE, marker="D", s=22, zorder=3, clip_on=False, label="student")
             longest = max(teacher.max(), student.max())
             for place, ours, theirs in zip(places, teacher, student, strict=True):

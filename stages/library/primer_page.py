@@ -9,6 +9,7 @@ from stages.library import artifacts
 from stages.library.affine import Affine
 from stages.library.primer_figures import Mapped, Softened, kept_by_size, minus
 from stages.library.report import markdown_table, percent
+from stages.library.softening import Pull
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -178,13 +179,11 @@ answers, after it has learnt from other queries.
 """
 
 
-def divergence(
-    steps: Sequence[float], divergences: Sequence[float], plain: Sequence[float], scaled: Sequence[float]
-) -> str:
-    """The section on the loss; one entry per temperature, means over the validation queries."""
+def divergence(steps: Sequence[float], pull: Pull) -> str:
+    """The section on the loss and on its gradient over the temperature."""
     rows = [
         [f"{step:g}", f"{kl:.4f}", f"{alone:.5f}", f"{both:.4f}"]
-        for step, kl, alone, both in zip(steps, divergences, plain, scaled, strict=True)
+        for step, kl, alone, both in zip(steps, *pull, strict=True)
     ]
     table = markdown_table(["T", "KL", "gradient of KL", "gradient of T² · KL"], rows)
     return f"""## The loss, and why it has a T²
@@ -200,8 +199,9 @@ weaker lesson against the cross-entropy, and $\\alpha$ would have to be tuned an
 
 {table}
 
-Mean norms over the validation queries. From $T = {steps[0]:g}$ to {steps[-1]:g} the gradient of KL falls
-{plain[0] / plain[-1]:.0f}-fold; that of $T^2 \\mathrm{{KL}}$ changes by a factor of {scaled[-1] / scaled[0]:.1f}.
+Mean norms over the validation queries, of the student as it is now. At $T = {steps[-1]:g}$ the gradient of KL has
+{percent(pull.plain[-1] / pull.plain[0])} of the norm it has at $T = {steps[0]:g}$; that of $T^2 \\mathrm{{KL}}$ has
+{percent(pull.scaled[-1] / pull.scaled[0])}.
 """
 
 
@@ -217,7 +217,7 @@ ones go slowly, so that the others have time to take over.
 ![Pruning](pruning.png)
 
 Magnitude pruning keeps the largest weights, $|w|$. Movement pruning keeps those that training moves away from zero:
-it learns a score, $S \\leftarrow S - \\eta w\\partial L / \\partial w$, which grows when the step
+it learns a score, $v \\leftarrow v - \\eta w \\partial L / \\partial w$, which grows when the step
 $-\\partial L / \\partial w$ has the sign of $w$.
 """
     if before is None or after is None:
