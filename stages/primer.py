@@ -61,6 +61,7 @@ def inputs_of(folder: Path, layers: list[str], text: str) -> dict[str, np.ndarra
 
 def main() -> None:
     dpi = settings.load(Plot, "plot").dpi
+    torch.set_num_threads(1)  # with more, sums are taken in another order, and a picture has other bytes
     weights = load_file(artifacts.require(STUDENT / checkpoints.WEIGHTS, "dvc repro distill"))
     integers = load_file(artifacts.require(QUANTIZED, "dvc repro quantize@dynamic"))
     with safe_open(QUANTIZED, framework="np") as file:
