@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.numpy import load_file
 from transformers import Pipeline, PreTrainedModel, pipeline
 
 from stages.library import (
@@ -31,11 +32,14 @@ from stages.library import (
     latency,
     logits,
     machine,
+    multiplication,
     out_of_scope,
     quality,
     settings,
     splits,
     statistics,
+    structured,
+    tensors,
 )
 from stages.library.classifier import OnnxClassifier
 from stages.library.errors import run_program
@@ -69,6 +73,7 @@ class Variants:
 
     models: dict[str, str]  # name of a float32 model in data/: what it is; each is also exported to ONNX
     torch: dict[str, str]  # method of int8 in PyTorch: the model it is applied to
+    aware: list[str]  # the model that the stage qat trains, or nothing
     controls: list[int]  # seeds of students trained without the teacher
     ort: list[str]  # methods of int8 in ONNX Runtime, each applied to every model
 
@@ -104,7 +109,7 @@ def load_variants(rows: Variants, threads: int) -> dict[str, Variant]:
     variants = {}
     for name in (*rows.models, *(f"control-{seed}" for seed in rows.controls)):
         folder = artifacts.require(data / name, "dvc repro")
-        variants[name] = Variant(folder, torch_answerer(checkpoints.load_classifier(folder), folder), False)
+        variants[name] = Variant(folder, torch_answerer(structured.load_classifier(folder), folder), False)
     for method in rows.torch:
         folder = data / "quantized" / method
         model = int8.load(folder, f"dvc repro quantize@{method}")
@@ -184,6 +189,10 @@ def main() -> None:
     reference = latency.interleaved(answerers, [benchmark.reference_query] * benchmark.calls, benchmark.warmup, seed)
     real = latency.interleaved(answerers, queries, benchmark.warmup, seed)
 
+    weights = load_file(variants["student"].folder / checkpoints.WEIGHTS)
+    matrix = weights[f"{tensors.widest_layers(weights)[-1]}.weight"]
+    multiply = multiplication.multiply_timings(matrix, benchmark.calls, seed, benchmark.bootstrap_samples)
+
     right = {name: correct(test_logits[name], figures[name]["threshold"], labels) for name in variants}
     table: dict[str, dict[str, Any]] = {}
     for name, variant in variants.items():
@@ -218,7 +227,8 @@ def main() -> None:
     if not described["vnni"]:
         log.warning("this CPU has no VNNI: int8 gains less here than the same model does on one that has it")
     best = best_deployable(table, benchmark.max_accuracy_drop, benchmark.tie)
-    artifacts.write_json(BENCHMARK, quality.rounded({"machine": described, "best": best, "variants": table}))
+    report = {"machine": described, "best": best, "multiply": multiply, "variants": table}
+    artifacts.write_json(BENCHMARK, quality.rounded(report))
     write_timings(TIMINGS, {"reference": reference, "real": real}, drawn)
     table_of_correct = pd.DataFrame({name: right[name]["accuracy_with_rule"].astype(int) for name in variants})
     with artifacts.new_file(CORRECT) as scratch:

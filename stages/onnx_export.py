@@ -18,7 +18,6 @@ from transformers import PreTrainedModel
 
 from stages.library import (
     artifacts,
-    checkpoints,
     logits,
     model_folder,
     onnx_graph,
@@ -26,6 +25,7 @@ from stages.library import (
     quality,
     settings,
     splits,
+    structured,
 )
 from stages.library.classifier import MODEL, OnnxClassifier
 from stages.library.errors import PipelineError, run_program
@@ -105,7 +105,7 @@ def main() -> None:
     rows = {split: splits.load(CLINC, split) for split in ("validation", "test")}
     source = artifacts.require(Path("data") / name, MADE_BY)
     expected = logits.load(name, MADE_BY)
-    model = checkpoints.load_classifier(source, attention="eager")
+    model = structured.load_classifier(source, attention="eager")
 
     with artifacts.new_folder(ONNX / name) as folder:
         export(model, folder / MODEL, onnx_export.opset)

@@ -1,7 +1,7 @@
 """primer: the ideas of compression as pictures and a short page, computed from the project's own models.
 
-In:  data/student/, data/quantized/dynamic/, the teacher's and the student's logits, data/clinc/, the timing of
-     products in reports/benchmark.json and, where there is one, data/pruned-movement/.
+In:  data/student/ and its int8 form in PyTorch, the teacher's and the student's logits, data/clinc/, the timing of
+     products in reports/benchmark.json and, where it is a variant, data/pruned-movement/.
 Out: reports/primer/README.md and the pictures beside it. No query of the data set is in them.
 """
 
@@ -34,8 +34,8 @@ from stages.library.settings import between
 
 CLINC = Path("data/clinc")
 STUDENT = Path("data/student")
-QUANTIZED = Path("data/quantized/dynamic/int8.safetensors")
-PRUNED = Path("data/pruned-movement") / checkpoints.WEIGHTS
+INT8 = "int8.safetensors"
+PRUNED = "pruned-movement"
 BENCHMARK = Path("reports/benchmark.json")
 PRIMER = Path("reports/primer")
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
@@ -63,15 +63,20 @@ def main() -> None:
     dpi = settings.load(Plot, "plot").dpi
     torch.set_num_threads(1)  # with more, sums are taken in another order, and a picture has other bytes
     weights = load_file(artifacts.require(STUDENT / checkpoints.WEIGHTS, "dvc repro distill"))
-    integers = load_file(artifacts.require(QUANTIZED, "dvc repro quantize@dynamic"))
-    with safe_open(QUANTIZED, framework="np") as file:
+    benchmark: dict[str, Any] = artifacts.read_json(BENCHMARK, "dvc repro benchmark")
+    if "multiply" not in benchmark:
+        raise PipelineError(f"{BENCHMARK} has no `multiply`; run `dvc repro benchmark`")
+    folders = {name: Path(row["folder"]) for name, row in benchmark["variants"].items()}
+    int8_in_torch = [folder for name, folder in folders.items() if name.startswith("student-torch-")]
+    if not int8_in_torch:
+        raise PipelineError("the primer shows the student in int8, and `quantize` makes none: add dynamic to it")
+    quantized_file = artifacts.require(int8_in_torch[0] / INT8, "dvc repro quantize")
+    integers = load_file(quantized_file)
+    with safe_open(quantized_file, framework="np") as file:
         levels = 128 if file.metadata()["reduce_range"] == "true" else 256
     teacher = logits.load("teacher", "dvc repro finetune-teacher")["validation"]
     student = logits.load("student", "dvc repro distill")["validation"]
     intents, rows = splits.load_intents(CLINC), splits.load(CLINC, "validation")
-    benchmark: dict[str, Any] = artifacts.read_json(BENCHMARK, "dvc repro benchmark")
-    if "multiply" not in benchmark:
-        raise PipelineError(f"{BENCHMARK} has no `multiply`; run `dvc repro benchmark`")
 
     probabilities, answers = (softening.softened(array, TEMPERATURES) for array in (teacher, student))
     sure, torn = softening.telling(probabilities[0])
@@ -99,9 +104,12 @@ def main() -> None:
         ),
     )
     before, after = tensors.bytes_by_part(weights), tensors.bytes_by_part(integers)
-    files = [path.stat().st_size for path in (STUDENT / checkpoints.WEIGHTS, QUANTIZED)]
+    files = [path.stat().st_size for path in (STUDENT / checkpoints.WEIGHTS, quantized_file)]
     multiply = benchmark["multiply"]
-    pair = (matrix, load_file(PRUNED)[f"{layer}.weight"]) if PRUNED.exists() else (None, None)
+    pair = (None, None)
+    if PRUNED in folders:
+        pruned = load_file(artifacts.require(folders[PRUNED] / checkpoints.WEIGHTS, "dvc repro prune"))
+        pair = (matrix, pruned[f"{layer}.weight"])
 
     style.use(figures.STYLE)
     pictures = {

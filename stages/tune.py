@@ -27,7 +27,6 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from stages.distill import CLINC, MADE_BY, TEACHER, Distill, Student, initial_student
 from stages.library import (
     artifacts,
     distillation,
@@ -39,6 +38,7 @@ from stages.library import (
     search_report,
     settings,
     splits,
+    students,
     study,
     training,
 )
@@ -48,6 +48,9 @@ from stages.library.settings import Settings, above, at_least, between
 CONFIG = Path("conf/tune.yaml")
 TUNED = Path("conf/distill/tuned.yaml")
 REPORT = Path("reports/tune")
+CLINC = Path("data/clinc")
+TEACHER = Path("data/teacher")
+MADE_BY = "dvc repro finetune-teacher"
 LOCK = Path("data/.tune/report.lock")
 DPI = 120
 
@@ -185,7 +188,7 @@ class Report(TrainerCallback):
 
 
 def prepare(
-    run: training.Run, student: Student, distill: Distill, inputs: dict[str, str], space: Space
+    run: training.Run, student: students.Student, distill: students.Distill, inputs: dict[str, str], space: Space
 ) -> Callable[[Trial], float]:
     """The objective: a trial to the accuracy on validation of the student that it distils.
 
@@ -194,7 +197,7 @@ def prepare(
     intents = splits.load_intents(CLINC)
     rows = {split: splits.load(CLINC, split) for split in ("train", "validation")}
     training.seed_everything(run)
-    start, tokenizer = initial_student(student, TEACHER, intents)
+    start, tokenizer = students.initial(student, TEACHER, intents)
     train = encoding.encode(rows["train"], tokenizer, intents, logits.load("teacher", MADE_BY)["train"])
     validation = encoding.encode(rows["validation"], tokenizer, intents)
     texts, labels = [row.text for row in rows["validation"]], splits.labels(rows["validation"], intents)
@@ -231,7 +234,7 @@ def prepare(
     return objective
 
 
-def inputs_of(run: training.Run, student: Student, distill: Distill, space: Space) -> dict[str, str]:
+def inputs_of(run: training.Run, student: students.Student, distill: students.Distill, space: Space) -> dict[str, str]:
     """What the trials of a study depend on besides what is searched: files by their digest, settings in words."""
     files = (
         logits.path("teacher"),
@@ -248,7 +251,7 @@ def inputs_of(run: training.Run, student: Student, distill: Distill, space: Spac
     }
 
 
-def write(found: optuna.Study, search: Search, distill: Distill, current: Mapping[str, Any]) -> None:
+def write(found: optuna.Study, search: Search, distill: students.Distill, current: Mapping[str, Any]) -> None:
     """conf/distill/tuned.yaml and reports/tune/, from a finished study.
 
     Args:
@@ -280,8 +283,8 @@ def main() -> None:
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     search, space, pruner = load_config(**given)
     run = settings.load(training.Run, "run")
-    student = settings.load(Student, "student")
-    distill = settings.load(Distill, "distill")
+    student = settings.load(students.Student, "student")
+    distill = settings.load(students.Distill, "distill")
     # Of what fails it tells with a traceback, and it is raised here anyway.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -21,7 +21,7 @@ from conftest import ROOT, compose, contents, run
 from optuna.trial import FrozenTrial
 
 from stages import distill, tune
-from stages.library import artifacts, settings
+from stages.library import artifacts, settings, students
 from stages.library.errors import PipelineError
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -132,7 +132,7 @@ def test_what_it_found_is_what_distill_then_gives(
     assert page in capsys.readouterr().out
 
     compose(*overrides, *(f"distill.{name}={value}" for name, value in tuned.items()))
-    assert settings.load(distill.Distill, "distill") == distill.Distill(**tuned)
+    assert settings.load(students.Distill, "distill") == students.Distill(**tuned)
     run(distill, monkeypatch)
     quality = artifacts.read_json(Path("reports/quality/student.json"), "")["student"]
     assert quality["validation"]["accuracy"] == pytest.approx(best["accuracy"], abs=1e-6)
