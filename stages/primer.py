@@ -106,7 +106,7 @@ def main() -> None:
     before, after = tensors.bytes_by_part(weights), tensors.bytes_by_part(integers)
     files = [path.stat().st_size for path in (STUDENT / checkpoints.WEIGHTS, quantized_file)]
     multiply = benchmark["multiply"]
-    pair = (None, None)
+    pair: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None)
     if PRUNED in folders:
         pruned = load_file(artifacts.require(folders[PRUNED] / checkpoints.WEIGHTS, "dvc repro prune"))
         pair = (matrix, pruned[f"{layer}.weight"])

@@ -36,7 +36,7 @@ from stages.library import artifacts, sources, splits
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
-MODELS = ("teacher", "student", "pruned-movement", "pruned-magnitude")
+MODELS = ("teacher", "student", "pruned-movement", "pruned-magnitude", "pruned-structured")
 
 # Five words an intent: enough for a tiny model to learn something in seconds.
 WORDS = {
@@ -156,12 +156,16 @@ def overrides(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
         "distill.epochs=2",
         "distill.batch_size=8",
         "distill.learning_rate=0.002",
-        "prune=[movement,magnitude]",
+        "prune=[movement,magnitude,structured]",
         *(
             f"prune.{method}.{key}"
-            for method in ("movement", "magnitude")
-            for key in ("epochs=3", "batch_size=8", "learning_rate=0.002", "interval=2")
+            for method in ("movement", "magnitude", "structured")
+            for key in ("epochs=3", "batch_size=8", "learning_rate=0.002")
         ),
+        "prune.movement.interval=2",
+        "prune.magnitude.interval=2",
+        "prune.structured.queries=20",
+        "prune.structured.multiple=8",
         "ort_quantize.dynamic.min_agreement=0.5",
         "benchmark.calls=3",
         "benchmark.warmup=1",

@@ -19,9 +19,10 @@ from stages import (
     params,
     plot,
     prune,
+    qat,
     quantize,
 )
-from stages.library import out_of_scope, settings, students, training
+from stages.library import int8, out_of_scope, settings, students, training
 from stages.library.errors import PipelineError
 
 SCHEMAS = {
@@ -32,7 +33,9 @@ SCHEMAS = {
     "student": students.Student,
     "distill": students.Distill,
     "control": control.Control,
-    **{f"quantize.{method}": schema for method, schema in quantize.METHODS.items()},
+    "quantize.dynamic": int8.Scheme,
+    "quantize.static": quantize.Static,
+    "quantize.qat": qat.QuantizationAwareTraining,
     "variants": benchmark.Variants,
     "onnx_export": onnx_export.OnnxExport,
     **{f"ort_quantize.{method}": schema for method, schema in ort_quantize.METHODS.items()},

@@ -27,6 +27,7 @@ from stages.library.errors import PipelineError
 
 PICTURES = {"affine", "weights", "storage", "multiply", "temperature", "gradient", "pruning"}
 LAYER = "bert.encoder.layer.3.output.dense"
+VARIANTS = {"teacher": {"folder": "data/teacher"}, "student-torch-dynamic": {"folder": "data/quantized/dynamic"}}
 INTENTS = splits.Intents(["alarm", "music", "weather", "oos"], dict.fromkeys(["alarm", "music", "weather"], "daily"))
 ROWS = {
     split: splits.canonical([splits.Row(*row) for name in names for row in micro_data_set()[name]])
@@ -49,7 +50,8 @@ def inputs_once(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     student.save_pretrained(data / "student")
     checkpoints.load_tokenizer(tiny_checkpoint).save_pretrained(data / "student")
     (data / "quantized/dynamic").mkdir(parents=True)
-    int8.save(int8.quantize(student, True, False, True), data / "quantized/dynamic")
+    scheme = int8.Scheme(per_row=True, reduce_range=False, embeddings=True, float_layers=[])
+    int8.save(int8.quantize(student, scheme), data / "quantized/dynamic")
     (data / "logits").mkdir()
     draw = np.random.default_rng(0)
     for name in ("teacher", "student"):
@@ -59,7 +61,7 @@ def inputs_once(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     timings = multiplication.multiply_timings(weight, calls=3, seed=0, samples=100)
     (folder / "reports").mkdir()
     (folder / "reports/benchmark.json").write_text(
-        json.dumps({"machine": {"cpu": "a CPU", "threads": 1}, "multiply": timings})
+        json.dumps({"machine": {"cpu": "a CPU", "threads": 1}, "multiply": timings, "variants": VARIANTS})
     )
     (folder / "params.yaml").write_text("plot:\n  dpi: 50\n")
     return folder
@@ -140,7 +142,7 @@ def test_formulas_have_no_escapes_that_markdown_would_take_for_its_own(page: str
     ("gone", "made_by"),
     [
         ("data/student/model.safetensors", "dvc repro distill"),
-        ("data/quantized/dynamic/int8.safetensors", "dvc repro quantize@dynamic"),
+        ("data/quantized/dynamic/int8.safetensors", "dvc repro quantize"),
         ("data/logits/teacher.safetensors", "dvc repro finetune-teacher"),
         ("data/logits/student.safetensors", "dvc repro distill"),
         ("data/clinc/validation.jsonl", "dvc repro fetch-clinc"),
@@ -160,6 +162,18 @@ def test_without_what_it_needs_it_says_what_to_run_and_writes_nothing(
 def test_a_benchmark_without_the_product_is_refused(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (inputs / "reports/benchmark.json").write_text('{"machine": {}}')
     with pytest.raises(PipelineError, match=r"benchmark.json has no `multiply`; run `dvc repro benchmark`"):
+        run(primer, monkeypatch)
+
+
+def told_of(variants: dict[str, dict[str, str]]) -> None:
+    path = Path("reports/benchmark.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"variants": variants}))
+
+
+@pytest.mark.usefixtures("inputs")
+def test_without_a_student_in_int8_it_says_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    told_of({"teacher": {"folder": "data/teacher"}})
+    with pytest.raises(PipelineError, match="`quantize` makes none: add dynamic to it"):
         run(primer, monkeypatch)
 
 
@@ -286,6 +300,7 @@ def test_pruned_weights_are_told_of_where_there_are_some(
     weight[:, ::4] = 0
     Path("data/pruned-movement").mkdir()
     save_file(state, "data/pruned-movement/model.safetensors")
+    told_of(VARIANTS | {"pruned-movement": {"folder": "data/pruned-movement"}})
     run(primer, monkeypatch)
     told = f"the weights of `{LAYER}` before and after movement pruning, which left 75.00 % of them"
     assert told in prose(read_page())
