@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import yaml
 from filelock import FileLock
@@ -165,8 +166,8 @@ class Report(TrainerCallback):
     """Tells the study a trial's accuracy after each epoch, and ends a trial that has fallen behind.
 
     Trials differ in length, and the learning rate falls to zero over whatever length they have: after the same
-    number of epochs the longer of two equals looks worse. So they are compared after the same tenth of their
-    training; what an epoch ended with stands for all the tenths that it completed.
+    number of epochs the longer of two equals looks worse. So they are compared after the same tenths of their
+    training: by interpolation between two epochs, and before the first by what that one ended with.
     """
 
     def __init__(self, trial: Trial, epochs: int) -> None:
@@ -177,11 +178,13 @@ class Report(TrainerCallback):
         args: TrainingArguments,  # noqa: ARG002 (the Trainer passes it)
         state: TrainerState,
         control: TrainerControl,  # noqa: ARG002
-        **kwargs: Any,
+        **_: Any,
     ) -> None:
-        epoch = round(state.epoch or 0)
+        accuracies = [entry[key] for entry in state.log_history if (key := f"eval_{training.METRIC}") in entry]
+        epoch = len(accuracies)
         for tenth in range(10 * (epoch - 1) // self.epochs + 1, 10 * epoch // self.epochs + 1):
-            self.trial.report(kwargs["metrics"][f"eval_{training.METRIC}"], tenth)
+            accuracy = np.interp(tenth * self.epochs / 10, range(1, epoch + 1), accuracies)
+            self.trial.report(float(accuracy), tenth)
         self.trial.set_user_attr(search_report.EPOCHS_RUN, epoch)
         if epoch < self.epochs and self.trial.should_prune():
             raise optuna.TrialPruned(f"behind after {epoch} of {self.epochs} epochs")

@@ -272,23 +272,43 @@ class Recorder:
 
 
 def train(trial: Recorder, epochs: int) -> None:
+    """A training whose accuracy after each epoch is the square of the epochs' number, in per cent."""
     report = tune.Report(trial, epochs)
+    entries: list[dict[str, float]] = []
     for epoch in range(1, epochs + 1):
-        report.on_evaluate(None, SimpleNamespace(epoch=float(epoch)), None, metrics={"eval_accuracy": epoch / 100})
+        entries += [{"loss": 1.0}, {"eval_accuracy": epoch**2 / 100}]
+        report.on_evaluate(None, SimpleNamespace(log_history=entries), None)
 
 
 @pytest.mark.parametrize(
-    ("epochs", "at"),
+    ("epochs", "percents"),
     [
-        (5, [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
-        (7, [1, 2, 3, 3, 4, 5, 5, 6, 7, 7]),
-        (10, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+        (5, [1, 1, 2.5, 4, 6.5, 9, 12.5, 16, 20.5, 25]),
+        (
+            7,
+            [
+                1,
+                1 + 3 * 0.4,
+                4 + 5 * 0.1,
+                4 + 5 * 0.8,
+                9 + 7 * 0.5,
+                16 + 9 * 0.2,
+                16 + 9 * 0.9,
+                25 + 11 * 0.6,
+                36 + 13 * 0.3,
+                49,
+            ],
+        ),
+        (10, [1, 4, 9, 16, 25, 36, 49, 64, 81, 100]),
     ],
 )
-def test_trials_of_any_length_are_compared_after_the_same_tenth_of_their_training(epochs: int, at: list[int]) -> None:
+def test_trials_of_any_length_are_compared_after_the_same_tenth_of_their_training(
+    epochs: int, percents: list[float]
+) -> None:
     trial = Recorder()
     train(trial, epochs)
-    assert trial.values == {tenth: epoch / 100 for tenth, epoch in enumerate(at, start=1)}
+    assert list(trial.values) == list(range(1, 11))
+    assert list(trial.values.values()) == pytest.approx([percent / 100 for percent in percents])
     assert trial.user_attrs == {"epochs_run": epochs}
 
 
