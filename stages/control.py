@@ -63,14 +63,14 @@ def main() -> None:
     labels = {split: splits.labels(rows[split], intents) for split in EVALUATED}
     teacher_logits = logits.load("teacher", MADE_BY)["train"]
     weights = students.source(student, require(TEACHER, MADE_BY)) / checkpoints.WEIGHTS
-    data = (logits.path("teacher"), CLINC / "train.jsonl")
+    read = (weights, logits.path("teacher"), *splits.files(CLINC))
     scratches = []
 
     def train(distill: students.Distill) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         seeded = dataclasses.replace(run, seed=seed)
         training.seed_everything(seeded)
         model, tokenizer = students.initial(student, TEACHER, intents)
-        scratches.append(training.scratch_folder("control", distill, student, seeded, weights, *data))
+        scratches.append(training.scratch_folder("control", distill, student, seeded, *read))
         students.distil(model, tokenizer, rows, intents, teacher_logits, distill, seeded, scratches[-1])
         return model.eval(), tokenizer
 

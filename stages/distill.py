@@ -42,8 +42,8 @@ def main() -> None:
     teacher = require(TEACHER, MADE_BY)
     model, tokenizer = students.initial(student, teacher, intents)
     weights = students.source(student, teacher) / checkpoints.WEIGHTS
-    data = (logits.path("teacher"), CLINC / "train.jsonl")
-    scratch = training.scratch_folder("student", distill, student, run, weights, *data)
+    read = (weights, logits.path("teacher"), *splits.files(CLINC))
+    scratch = training.scratch_folder("student", distill, student, run, *read)
     log = students.distil(model, tokenizer, rows, intents, teacher_logits, distill, run, scratch)
 
     evaluated = ("validation", "test")

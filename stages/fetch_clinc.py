@@ -58,12 +58,19 @@ def fetch(dataset: Dataset) -> tuple[str, dict[str, list[splits.Row]]]:
 
 
 def check_intents(rows: dict[str, list[splits.Row]], intents: splits.Intents) -> None:
-    """Every row's intent is named in the domains file, and every intent has training rows."""
+    """Every row's intent is named in the domains file, every intent has training rows, every split both kinds."""
     for name, split in rows.items():
         if unknown := {row.intent for row in split} - set(intents.names):
             raise PipelineError(f"intent {min(unknown)!r} of split {name} is in no domain of dataset.domains")
     if unseen := set(intents.names) - {row.intent for row in rows["train"]}:
         raise PipelineError(f"intent {min(unseen)!r} has no training row")
+    for name, split in rows.items():
+        outside = sum(row.intent == splits.OUT_OF_SCOPE for row in split)
+        if outside in (0, len(split)):
+            raise PipelineError(
+                f"split {name} has {len(split) - outside} queries in scope and {outside} out of scope; "
+                "thresholds and recalls need some of both"
+            )
 
 
 def describe(rows: dict[str, list[splits.Row]]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def main() -> None:
     model = checkpoints.load_classifier(source, intents)
     tokenizer = checkpoints.load_tokenizer(source, teacher.max_length)
 
-    scratch = training.scratch_folder("teacher", teacher, run, source / checkpoints.WEIGHTS, CLINC / "train.jsonl")
+    scratch = training.scratch_folder("teacher", teacher, run, source / checkpoints.WEIGHTS, *splits.files(CLINC))
     encoded = {split: encoding.encode(rows[split], tokenizer, intents) for split in ("train", "validation")}
     loss = partial(weighted_cross_entropy, weight=teacher.out_of_scope_weight)
     log = training.train(model, tokenizer, **encoded, schedule=teacher, run=run, scratch=scratch, loss=loss)

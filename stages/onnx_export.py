@@ -33,7 +33,7 @@ from stages.library.settings import above, between
 
 CLINC = Path("data/clinc")
 ONNX = Path("data/onnx")
-MADE_BY = "dvc repro"
+MADE_BY = {"teacher": "dvc repro finetune-teacher", "student": "dvc repro distill"}
 BATCH = 32
 
 
@@ -98,13 +98,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder of data/")
     name = parser.parse_args().model
+    made_by = MADE_BY.get(name, "dvc repro")
     onnx_export = settings.load(OnnxExport, "onnx_export")
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 
     intents = splits.load_intents(CLINC)
     rows = {split: splits.load(CLINC, split) for split in ("validation", "test")}
-    source = artifacts.require(Path("data") / name, MADE_BY)
-    expected = logits.load(name, MADE_BY)
+    source = artifacts.require(Path("data") / name, made_by)
+    expected = logits.load(name, made_by)
     model = structured.load_classifier(source, attention="eager")
 
     with artifacts.new_folder(ONNX / name) as folder:

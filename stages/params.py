@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from dvc.config import Config
 from dvc.exceptions import DvcException
 from dvc.utils.hydra import compose_and_dump
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ruamel.yaml import YAML
@@ -55,7 +56,7 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = ())
             written = scratch.with_suffix(".yaml")
             compose_and_dump(written, str(CONF.resolve()), None, config, "plugins", list(overrides))
             written.rename(scratch)
-    except (DvcException, OmegaConfBaseException, YAMLError) as error:
+    except (DvcException, HydraException, OmegaConfBaseException, YAMLError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise PipelineError(f"{CONF}/ does not compose: {reason}") from None
 

@@ -155,7 +155,7 @@ def main() -> None:
         plan = plan_masks(model, prune)
 
     scratch = training.scratch_folder(
-        variant, prune, run, student / checkpoints.WEIGHTS, logits.path("teacher"), CLINC / "train.jsonl"
+        variant, prune, run, student / checkpoints.WEIGHTS, logits.path("teacher"), *splits.files(CLINC)
     )
     log = training.train(
         model,

@@ -61,7 +61,7 @@ def main() -> None:
     quantizer = fake_quantization.FakeQuantizer.attach(model, qat, ranges)
 
     scratch = training.scratch_folder(
-        "qat", qat, run, student / checkpoints.WEIGHTS, logits.path("teacher"), CLINC / "train.jsonl"
+        "qat", qat, run, student / checkpoints.WEIGHTS, logits.path("teacher"), *splits.files(CLINC)
     )
     log = training.train(
         model,

@@ -72,7 +72,8 @@ def test_accuracy_is_that_of_the_logits_file(built: Path) -> None:
 
 
 def test_cached_logits_are_what_the_saved_model_gives_one_query_at_a_time(built: Path) -> None:
-    model, tokenizer = int8.load(built / "data/quantized", ""), AutoTokenizer.from_pretrained("data/quantized/dynamic")
+    folder = built / "data/quantized/dynamic"
+    model, tokenizer = int8.load(folder, ""), AutoTokenizer.from_pretrained(folder)
     cached = load_file("data/logits/student-torch-dynamic.safetensors")
     assert set(cached) == {"validation", "test"}
     with torch.inference_mode():

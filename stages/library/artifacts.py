@@ -53,7 +53,15 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path, made_by: str) -> Any:
-    return json.loads(require(path, made_by).read_text(encoding="utf-8"))
+    """The content of a JSON file.
+
+    Raises:
+        PipelineError: it is not there, or not JSON.
+    """
+    try:
+        return json.loads(require(path, made_by).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PipelineError(f"{path} is not valid JSON: {error}; `{made_by}` makes it anew") from None
 
 
 def require(path: Path, made_by: str) -> Path:

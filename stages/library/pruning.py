@@ -166,7 +166,8 @@ class SparsitySchedule(TrainerCallback):
 
 def schedule_as_run(log: Iterable[Mapping[str, float]]) -> list[dict[str, float]]:
     """The rows that SparsitySchedule left in a Trainer's log: step, sparsity due, sparsity reached."""
-    return [dict(entry) for entry in log if "sparsity" in entry]
+    # In this order: a log that went through a checkpoint has its keys sorted.
+    return [{key: entry[key] for key in ("step", "due", "sparsity")} for entry in log if "sparsity" in entry]
 
 
 def zeros(state: Mapping[str, torch.Tensor]) -> dict[str, float]:

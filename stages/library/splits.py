@@ -73,7 +73,13 @@ def load(folder: Path, split: str) -> list[Row]:
         PipelineError: the split is not there.
     """
     path = artifacts.require(folder / f"{split}.jsonl", MADE_BY)
-    return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Lines end at a newline alone: a query may hold what str.splitlines takes for the end of one.
+    return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def files(folder: Path) -> list[Path]:
+    """What a training run reads of the data set: it learns from one split and chooses its best epoch on another."""
+    return [folder / f"{split}.jsonl" for split in ("train", "validation")]
 
 
 def load_intents(folder: Path) -> Intents:
