@@ -1,4 +1,5 @@
-"""The pipeline: one module per DVC stage, and the programs around it: predict, demo, params, sweep, review, readme."""
+"""The pipeline: one module per DVC stage, and the programs around it: predict, demo, whole, params, sweep, tune,
+review, readme."""
 
 import os
 

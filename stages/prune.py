@@ -86,10 +86,18 @@ class Plan(NamedTuple):
     finish: Callable[[Log], Outcome]
 
 
-def plan_masks(model: PreTrainedModel, prune: Magnitude) -> Plan:
+def plan_magnitude(model: PreTrainedModel, prune: Magnitude, *_: Any) -> Plan:
+    return plan_masks(model, prune, pruning.Method.magnitude)
+
+
+def plan_movement(model: PreTrainedModel, prune: Movement, *_: Any) -> Plan:
+    return plan_masks(model, prune, pruning.Method.movement, prune.score_learning_rate)
+
+
+def plan_masks(
+    model: PreTrainedModel, prune: Magnitude, method: pruning.Method, score_learning_rate: float = 0.0
+) -> Plan:
     """Single weights, by masks that close while training goes on."""
-    score_learning_rate = prune.score_learning_rate if isinstance(prune, Movement) else 0.0
-    method = pruning.Method.movement if isinstance(prune, Movement) else pruning.Method.magnitude
     if prune.start >= prune.end:
         key = f"prune.{method.name}"
         raise PipelineError(f"`{key}.start` is {prune.start}; allowed: below `{key}.end`, which is {prune.end}")
@@ -109,7 +117,7 @@ def plan_masks(model: PreTrainedModel, prune: Magnitude) -> Plan:
     return Plan(options, finish)
 
 
-def plan_cut(
+def plan_structured(
     model: PreTrainedModel, prune: Structured, train: Dataset, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> Plan:
     """Whole heads and neurons, cut out of `model` here and now."""
@@ -123,7 +131,16 @@ def plan_cut(
     return Plan({}, lambda _: Outcome(sparsity, structured.report(scores, kept), schedule))
 
 
-METHODS = {"magnitude": Magnitude, "movement": Movement, "structured": Structured}
+class Method(NamedTuple):
+    settings: type[Prune]
+    plan: Callable[..., Plan]  # of the model, the settings, the encoded training rows, the tokenizer and the seed
+
+
+METHODS = {
+    "magnitude": Method(Magnitude, plan_magnitude),
+    "movement": Method(Movement, plan_movement),
+    "structured": Method(Structured, plan_structured),
+}
 
 
 def compressed_mib(path: Path) -> float:
@@ -135,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=METHODS)
     method = parser.parse_args().method
-    prune: Prune = settings.load(METHODS[method], f"prune.{method}")
+    prune = settings.load(METHODS[method].settings, f"prune.{method}")
     run = settings.load(training.Run, "run")
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
     variant = f"pruned-{method}"
@@ -148,11 +165,7 @@ def main() -> None:
     student = artifacts.require(STUDENT, "dvc repro distill")
     model, tokenizer = checkpoints.load_classifier(student), checkpoints.load_tokenizer(student)
     train = encoding.encode(rows["train"], tokenizer, intents, teacher_logits["train"])
-    if isinstance(prune, Structured):
-        plan = plan_cut(model, prune, train, tokenizer, run.seed)
-    else:
-        assert isinstance(prune, Magnitude)
-        plan = plan_masks(model, prune)
+    plan = METHODS[method].plan(model, prune, train, tokenizer, run.seed)
 
     scratch = training.scratch_folder(
         variant, prune, run, student / checkpoints.WEIGHTS, logits.path("teacher"), *splits.files(CLINC)
