@@ -1,54 +1,40 @@
 """ort-quantize: an ONNX graph fused and brought to int8, the form that is deployed.
 
-Call: python -m stages.ort_quantize MODEL METHOD, with MODEL a folder of data/onnx/ and METHOD one of dynamic.
+Call: python -m stages.ort_quantize MODEL METHOD, with MODEL a folder of data/onnx/ and METHOD dynamic or static.
 In:   data/onnx/MODEL/, its logits, data/clinc/.
 Out:  data/ort/METHOD/MODEL/ (model.onnx, tokenizer.json, classifier.json), its logits and figures, among them the
-      fused operators and the parity with the graph it came from.
+      fused operators, the parity with the graph it came from, and that of its answers in batches with those one by one.
 """
 
 import argparse
 import shutil
 import tempfile
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-from stages.library import artifacts, logits, onnx_graph, out_of_scope, quality, settings, splits
+import numpy as np
+
+from stages.library import artifacts, logits, onnx_graph, onnx_int8, out_of_scope, quality, settings, splits
 from stages.library.classifier import MODEL, TOKENIZER, OnnxClassifier
 from stages.library.errors import PipelineError, run_program
-from stages.library.settings import between
 
 CLINC = Path("data/clinc")
 ONNX = Path("data/onnx")
 ORT = Path("data/ort")
-
-WeightType = Enum("WeightType", ["QInt8", "QUInt8"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dynamic:
-    weight_type: WeightType
-    per_channel: bool  # a scale for each output channel, else one for each matrix
-    reduce_range: bool  # 7-bit weights, for CPUs without VNNI
-    exclude: list[str]  # nodes that stay in float32
-    min_agreement: float = between(0, 1)  # with the parent's answers on validation, else the stage fails
-
-
-METHODS = {"dynamic": Dynamic}
+BATCH = 32  # queries in a padded batch, which answers are compared with those one by one
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder of data/onnx/")
-    parser.add_argument("method", choices=METHODS)
+    parser.add_argument("method", choices=onnx_int8.METHODS)
     arguments = parser.parse_args()
     name, method = arguments.model, arguments.method
-    ort_quantize = settings.load(METHODS[method], f"ort_quantize.{method}")
+    variant, parent, made_by = f"{name}-ort-{method}", f"{name}-onnx", f"dvc repro onnx-export@{name}"
+    ort_quantize = settings.load(onnx_int8.METHODS[method], f"ort_quantize.{method}")
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 
     intents = splits.load_intents(CLINC)
     rows = {split: splits.load(CLINC, split) for split in ("validation", "test")}
-    parent, made_by = f"{name}-onnx", f"dvc repro onnx-export@{name}"
     source = artifacts.require(ONNX / name, made_by)
     expected = logits.load(parent, made_by)["validation"]
 
@@ -57,19 +43,12 @@ def main() -> None:
         fused = onnx_graph.fuse(source / MODEL, graph)
         if not fused:
             raise PipelineError(f"fusion made no fused operator in {source / MODEL}: its pattern is not recognized")
-        unknown = sorted(set(ort_quantize.exclude) - onnx_graph.node_names(graph))
-        if unknown:
-            raise PipelineError(
-                f"`ort_quantize.{method}.exclude` names {unknown[0]!r}, which is no node of the fused graph"
-            )
-        onnx_graph.quantize(
-            graph,
-            folder / MODEL,
-            ort_quantize.weight_type.name,
-            ort_quantize.per_channel,
-            ort_quantize.reduce_range,
-            ort_quantize.exclude,
-        )
+        nodes = onnx_int8.included(graph, ort_quantize.exclude, f"ort_quantize.{method}.exclude")
+        parent_model = OnnxClassifier(source)
+        training = [row.text for row in splits.load(CLINC, "train")]
+        feeds = [parent_model.inputs(text) for text in onnx_int8.calibration_queries(ort_quantize, training)]
+        ranges = onnx_int8.calibrate(graph, ort_quantize, feeds)
+        onnx_int8.quantize(graph, folder / MODEL, ort_quantize, nodes, ranges)
         shutil.copy(source / TOKENIZER, folder)
         out_of_scope.save_rule(folder, intents.names, 0.0, rule.rate)
         classifier = OnnxClassifier(folder)
@@ -81,6 +60,9 @@ def main() -> None:
                 f"the int8 model agrees with {parent} on {parity['agreement']:.2%} of the validation queries; "
                 f"`ort_quantize.{method}.min_agreement` asks for {ort_quantize.min_agreement:.2%}: it was not written"
             )
+        validation = texts["validation"]
+        batches = [validation[start : start + BATCH] for start in range(0, len(validation), BATCH)]
+        padded = np.concatenate([classifier.logits_padded(batch) for batch in batches])
         labels = {split: splits.labels(rows[split], intents) for split in rows}
         threshold, figures = quality.assess(answers, labels, rule.rate)
         out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
@@ -90,8 +72,8 @@ def main() -> None:
             "fused_operators": fused,
             "operators": onnx_graph.operators(folder / MODEL),
             "parity": parity,
+            "parity_in_padded_batches": quality.parity(variant, answers["validation"], padded),
         }
-    variant = f"{name}-ort-{method}"
     logits.save(variant, answers)
     quality.write(variant, figures)
 

@@ -1,19 +1,24 @@
 """ort-quantize: the graph fused and in int8; refused where fusion or the agreement fails."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from conftest import MODELS, compose, contents, run
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from stages import ort_quantize
-from stages.library import splits
+from stages.library import onnx_graph, onnx_int8, splits
 from stages.library.classifier import OnnxClassifier
 from stages.library.errors import PipelineError
+
+# Static quantization beside the dynamic one; so small a model agrees with itself less than a real one.
+STATIC = ("ort_quantize=[dynamic,static]", "ort_quantize.static.min_agreement=0.5", "ort_quantize.static.queries=20")
 
 
 def figures(model: str) -> dict[str, object]:
@@ -33,10 +38,14 @@ def nodes(path: str) -> list[onnx.NodeProto]:
 
 
 def weight_matrices(path: str) -> list[str]:
-    """The names of the MatMul nodes that multiply by a weight."""
+    """The names of the nodes that multiply by a float weight."""
     graph = onnx.load(path).graph
     weights = {tensor.name for tensor in graph.initializer}
-    return [node.name for node in graph.node if node.op_type == "MatMul" and weights & set(node.input)]
+    return [
+        node.name.removesuffix("_MatMul")  # what dynamic quantization makes of a Gemm
+        for node in graph.node
+        if node.op_type in ("MatMul", "Gemm") and weights & set(node.input[:2])
+    ]
 
 
 @pytest.mark.parametrize(("model", "layers"), [("teacher", 4), ("student", 2), ("pruned-movement", 2)])
@@ -52,7 +61,7 @@ def test_fused_operators_are_those_of_every_layer_and_stand_in_the_graph(model: 
 
 @pytest.mark.usefixtures("built")
 def test_no_weight_matrix_stays_in_float() -> None:
-    assert len(weight_matrices("data/onnx/student/model.onnx")) == 12
+    assert len(weight_matrices("data/onnx/student/model.onnx")) == 14
     assert weight_matrices("data/ort/dynamic/student/model.onnx") == []
 
 
@@ -112,11 +121,18 @@ def test_settings_reach_the_graph(built: Path, overrides: list[str], monkeypatch
         }
 
     assert types() == {TensorProto.INT8}
-    excluded = weight_matrices("data/onnx/student/model.onnx")[0]
-    compose(*overrides, "ort_quantize.dynamic.weight_type=QUInt8", f"ort_quantize.dynamic.exclude=[{excluded}]")
+    compose(*overrides, "ort_quantize.dynamic.weight_type=QUInt8")
     run(ort_quantize, monkeypatch, "student", "dynamic")
     assert types() == {TensorProto.UINT8}
-    assert weight_matrices("data/ort/dynamic/student/model.onnx") == [excluded]
+
+
+@pytest.mark.parametrize("method", ["dynamic", "static"])
+@pytest.mark.usefixtures("built")
+def test_excluded_nodes_stay_float(overrides: list[str], monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    excluded = ["encoder.layer.1.output.dense", "classifier"]
+    compose(*overrides, *STATIC, f"ort_quantize.{method}.exclude=[{','.join(excluded)}]")
+    run(ort_quantize, monkeypatch, "student", method)
+    assert weight_matrices(f"data/ort/{method}/student/model.onnx") == excluded
 
 
 @pytest.mark.parametrize(("key", "count"), [("per_channel=true", 32), ("per_channel=false", 1)])
@@ -136,9 +152,19 @@ def test_a_scale_per_channel_or_per_matrix(
 
 @pytest.mark.usefixtures("built")
 def test_an_unknown_excluded_node_is_named(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    known = weight_matrices("data/onnx/student/model.onnx")[0]
-    compose(*overrides, f"ort_quantize.dynamic.exclude=[{known},nothing]")
-    refused(monkeypatch, "`ort_quantize.dynamic.exclude` names 'nothing', which is no node of the fused graph")
+    compose(*overrides, "ort_quantize.dynamic.exclude=[classifier,nothing]")
+    refused(
+        monkeypatch,
+        "`ort_quantize.dynamic.exclude` names 'nothing'; allowed: embeddings.word_embeddings, .*, classifier",
+    )
+
+
+@pytest.mark.usefixtures("built")
+def test_excluding_every_node_is_refused(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx_graph.fuse(Path("data/onnx/student/model.onnx"), Path("fused.onnx"))
+    everything = ",".join(onnx_int8.included(Path("fused.onnx"), [], ""))
+    compose(*overrides, f"ort_quantize.dynamic.exclude=[{everything}]")
+    refused(monkeypatch, "`ort_quantize.dynamic.exclude` names every node, so nothing would be int8; allowed: some of")
 
 
 @pytest.mark.usefixtures("built")
@@ -169,3 +195,157 @@ def test_a_graph_in_which_nothing_can_be_fused_is_refused(monkeypatch: pytest.Mo
 def test_without_the_float_graph_it_says_what_to_run(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (built / "data/onnx/student").rename(built.parent / "elsewhere")
     refused(monkeypatch, "data/onnx/student not found; run `dvc repro onnx-export@student`")
+
+
+# Static quantization.
+
+
+@pytest.fixture
+def static(built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny project with the student in static int8 too; the path of its graph."""
+    compose(*overrides, *STATIC)
+    run(ort_quantize, monkeypatch, "student", "static")
+    return built / "data/ort/static/student/model.onnx"
+
+
+def product(folder: Path, weight: np.ndarray) -> Path:
+    """A graph of one product of `x` (rows, columns) by a weight, and of the residual x that is added to it."""
+    rows = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", len(weight)]) for name in ("x", "logits")]
+    nodes = [
+        helper.make_node("Abs", ["x"], ["inner"], "abs"),
+        helper.make_node("MatMul", ["inner", "weight"], ["product"], "product"),
+        helper.make_node("Add", ["product", "inner"], ["logits"], "residual"),
+    ]
+    graph = helper.make_graph(nodes, "g", rows[:1], rows[1:], [numpy_helper.from_array(weight, "weight")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    path = folder / "float.onnx"
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
+    return path
+
+
+def static_settings(**changes: object) -> onnx_int8.Static:
+    kept = {
+        "weight_type": onnx_int8.WeightType["QInt8"],
+        "symmetric": False,
+        "per_channel": True,
+        "reduce_range": False,
+        "calibration": onnx_int8.Calibration["MinMax"],
+        "queries": 4,
+        "seed": 0,
+        "exclude": [],
+        "min_agreement": 0.0,
+    }
+    return onnx_int8.Static(**(kept | changes))
+
+
+def answers(path: Path, x: np.ndarray) -> np.ndarray:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(["logits"], {"x": x})[0]
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_static_product_is_that_of_the_rounded_integers(tmp_path: Path, per_channel: bool) -> None:
+    draw = np.random.default_rng(0)
+    weight = (draw.normal(size=(8, 8)) * np.arange(1, 9)).astype(np.float32)
+    seen = [{"x": draw.normal(size=(3, 8)).astype(np.float32)} for _ in range(4)]
+    x = 2 * draw.normal(size=(5, 8)).astype(np.float32)  # beyond what was seen, so that some of it is clipped
+    target = tmp_path / "int8.onnx"
+    method = static_settings(per_channel=per_channel)
+    source = product(tmp_path, weight)
+    onnx_int8.quantize(source, target, method, ["product"], onnx_int8.calibrate(source, method, seen))
+
+    high = max(np.abs(feed["x"]).max() for feed in seen)
+    assert np.abs(x).max() > high
+    integers = np.clip(np.round(np.abs(x) / (high / 255)), 0, 255).astype(np.int32)
+    scales = np.abs(weight).max(axis=0 if per_channel else None) / 127
+    integer_weight = np.round(weight / scales).astype(np.int32)
+    expected = (integers @ integer_weight) * (high / 255) * scales + np.abs(x)  # the residual is not rounded
+    np.testing.assert_allclose(answers(target, x), expected, rtol=1e-4, atol=1e-3)
+    assert np.abs(answers(target, x) - (np.abs(x) @ weight + np.abs(x))).max() > 0.1  # it differs from float
+
+
+@pytest.mark.parametrize(("calibration", "least"), [("MinMax", 8.0), ("Percentile", 7.9), ("Entropy", 4.0)])
+def test_a_range_is_that_of_all_queries_seen(tmp_path: Path, calibration: str, least: float) -> None:
+    """The feeds differ in length, as queries do. Entropy may cut off a single largest value."""
+    source = product(tmp_path, np.eye(2, dtype=np.float32))
+    seen = [{"x": np.array(rows, np.float32)} for rows in ([[1, 2]], [[-8, 3], [5, 4]], [[0.5, 1]])]
+    ranges = onnx_int8.calibrate(source, static_settings(calibration=onnx_int8.Calibration[calibration]), seen)
+    low, high = (np.ravel(bound)[0] for bound in ranges["inner"].range_value)
+    assert least <= high <= 8
+    assert 0 <= low <= 0.5
+
+
+def test_calibration_draws_training_queries_and_the_same_ones_again() -> None:
+    training = [f"query {number}" for number in range(100)]
+    drawn = onnx_int8.calibration_queries(static_settings(queries=30), training)
+    assert len(set(drawn)) == len(drawn) == 30
+    assert set(drawn) < set(training)
+    assert drawn == onnx_int8.calibration_queries(static_settings(queries=30), training)
+    assert drawn != onnx_int8.calibration_queries(static_settings(queries=30, seed=1), training)
+    assert sorted(onnx_int8.calibration_queries(static_settings(queries=1000), training)) == sorted(training)
+
+
+def test_the_static_graph_follows_from_the_training_queries_alone(
+    static: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other validation and test queries change no byte of it; other training queries do."""
+
+    def emptied(split: str) -> bytes:
+        path = Path(f"data/clinc/{split}.jsonl")
+        original = path.read_text()
+        lines = original.splitlines(keepends=True)
+        path.write_text("".join(line.replace('"text": "', '"text": "loud ') for line in lines))
+        run(ort_quantize, monkeypatch, "student", "static")
+        path.write_text(original)
+        return static.read_bytes()
+
+    before = static.read_bytes()
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("min_agreement: 0.5", "min_agreement: 0.0"))
+    assert emptied("validation") == emptied("test") == before
+    assert emptied("train") != before
+
+
+def test_products_by_weights_run_in_integer_kernels_and_tables_are_int8(static: Path, tmp_path: Path) -> None:
+    assert weight_matrices(str(static)) == []
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(static, options, providers=["CPUExecutionProvider"])
+    run_as = Counter(node.op_type for node in nodes(options.optimized_model_filepath))
+    assert run_as["QAttention"] == 2  # query, key and value of each layer at once
+    assert run_as["MatMulIntegerToFloat"] == 8  # three in each layer, the pooler and the classifier
+    floats = ("MatMul", "FusedMatMul", "Gemm", "Attention", "DynamicQuantizeLinear", "DynamicQuantizeMatMul")
+    assert [run_as[kind] for kind in floats] == [0] * len(floats)
+    tables = [tensor for tensor in onnx.load(static).graph.initializer if "embeddings.weight" in tensor.name]
+    assert {tensor.data_type for tensor in tables if len(tensor.dims) == 2} == {TensorProto.UINT8}
+    assert len([tensor for tensor in tables if len(tensor.dims) == 2]) == 3
+
+
+def test_a_fixed_range_leaves_the_answers_of_a_batch_as_they_are(static: Path) -> None:
+    path = Path("reports/quality/student-ort-static.json")
+    fixed = json.loads(path.read_text())["student-ort-static"]["parity_in_padded_batches"]
+    measured = figures("student")["parity_in_padded_batches"]
+    assert (fixed["parent"], fixed["queries"]) == ("student-ort-static", 40)
+    assert fixed["agreement"] == 1.0
+    assert fixed["max_logit_difference"] < measured["max_logit_difference"] / 10
+
+
+def test_the_same_static_graph_again(static: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(Path())
+    run(ort_quantize, monkeypatch, "student", "static")
+    assert contents(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ("calibration=Maximum", "MinMax, Entropy, Percentile"),
+        ("weight_type=int8", "QInt8, QUInt8"),
+        ("queries=0", "a whole number, 1 or more"),
+    ],
+)
+@pytest.mark.usefixtures("built")
+def test_a_setting_that_cannot_be_is_refused(
+    overrides: list[str], monkeypatch: pytest.MonkeyPatch, setting: str, allowed: str
+) -> None:
+    compose(*overrides, *STATIC, f"ort_quantize.static.{setting}")
+    with pytest.raises(PipelineError, match=f"`ort_quantize.static.{setting.split('=')[0]}` is .*; allowed: {allowed}"):
+        run(ort_quantize, monkeypatch, "student", "static")

@@ -44,10 +44,14 @@ class OnnxClassifier:
         self.intents: list[str] = described["intents"]
         self.threshold: float = described["threshold"]
 
+    def inputs(self, text: str) -> dict[str, np.ndarray]:
+        """What the graph reads for one query: input_ids and attention_mask, int64 (1, tokens)."""
+        ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
+        return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
     def logits(self, text: str) -> np.ndarray:
         """The logits of one query, shape (intents + 1,), out-of-scope last."""
-        ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
-        return self._session.run(["logits"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
+        return self._session.run(["logits"], self.inputs(text))[0][0]
 
     def logits_padded(self, texts: list[str]) -> np.ndarray:
         """The logits of several queries in one padded batch, shape (texts, intents + 1)."""

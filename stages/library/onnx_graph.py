@@ -1,24 +1,29 @@
-"""ONNX graphs: counted, fused and quantized."""
+"""ONNX graphs: counted, fused, and their nodes named after the model's modules."""
 
+import ast
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import optimizer
+
+SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes which module a node comes from
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the tools' own log: every fusion's progress, and advice to do first what was done."""
+def quietly() -> Iterator[None]:
+    """Without what the tools log and print: their progress, and advice to do first what was done."""
     logging.disable(logging.WARNING)
     try:
-        yield
+        with redirect_stdout(StringIO()):
+            yield
     finally:
         logging.disable(logging.NOTSET)
 
@@ -28,8 +33,26 @@ def operators(path: Path) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in onnx.load(path).graph.node).items()))
 
 
-def node_names(path: Path) -> set[str]:
-    return {node.name for node in onnx.load(path).graph.node}
+def weight_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that multiply by a matrix of weights or look up its rows, in graph order."""
+    matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
+    kinds = ("Attention", "Gather", "Gemm", "MatMul")
+    return [node for node in graph.node if node.op_type in kinds and matrices & set(node.input[:2])]
+
+
+def _modules(graph: onnx.GraphProto) -> dict[str, str]:
+    """The module that made each tensor, as the exporter noted it: {"val_102": "encoder.layer.0.output.dense"}.
+
+    The name of the model within its class (bert.) is left out.
+    """
+    modules = {}
+    for node in graph.node:
+        # ["", "model", "model.bert", ..., "model.bert.pooler.dense", "linear_18"]: the last is the node itself.
+        scopes = [entry.value for entry in node.metadata_props if entry.key == SCOPES]
+        if scopes:
+            parts = ast.literal_eval(scopes[0])[-2].split(".")
+            modules[node.output[0]] = ".".join(part for part in parts if part not in ("model", "bert", "distilbert"))
+    return modules
 
 
 def _as_fusion_expects(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -83,37 +106,22 @@ def _as_fusion_expects(model: onnx.ModelProto) -> onnx.ModelProto:
 def fuse(source: Path, target: Path) -> dict[str, int]:
     """Write the graph with attention, GELU and normalization subgraphs replaced by single operators.
 
+    Nodes with weights are named after their modules, such as encoder.layer.0.output.dense: the exporter's own numbers
+    move with every edit of the model.
+
     Returns:
         How many operators of each kind the fusion made; kinds it made none of are left out.
     """
+    model = onnx.load(source)
+    modules = _modules(model.graph)
     # Heads and hidden size are read off the graph: those of a pruned model are no longer its configuration's.
     # opt_level 0: ONNX Runtime's own optimizations depend on the CPU and belong to the session that serves.
-    with _quietly():
-        worded = _as_fusion_expects(onnx.load(source))
+    with quietly():
+        worded = _as_fusion_expects(model)
         fused = optimizer.optimize_model(worded, model_type="bert", num_heads=0, hidden_size=0, opt_level=0)
+        for node in weight_nodes(fused.model.graph):
+            node.name = modules.get(node.output[0], node.name)
         fused.save_model_to_file(str(target))
+        # Notes the shape of every tensor, those of fused operators too: what has none cannot be calibrated.
+        quant_pre_process(target, target, skip_optimization=True, auto_merge=True)
         return {name: count for name, count in sorted(fused.get_fused_operator_statistics().items()) if count}
-
-
-def quantize(
-    source: Path, target: Path, weight_type: str, per_channel: bool, reduce_range: bool, exclude: list[str]
-) -> None:
-    """Write the graph with int8 weights, and activations quantized per call.
-
-    Args:
-        weight_type: QInt8 or QUInt8.
-        per_channel: a scale for each output channel, else one for each matrix.
-        reduce_range: 7-bit weights, which cannot overflow on CPUs without VNNI.
-        exclude: names of nodes that stay in float32.
-    """
-    with _quietly():
-        quantize_dynamic(
-            source,
-            target,
-            weight_type=QuantType[weight_type],
-            per_channel=per_channel,
-            reduce_range=reduce_range,
-            nodes_to_exclude=exclude,
-            # Fused operators have no shape inference, so the quantizer has to be told what it cannot infer.
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
