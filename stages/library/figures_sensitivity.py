@@ -1,0 +1,26 @@
+"""The picture of what each node costs in int8."""
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from stages.library.figures import GREEN, GREY
+
+
+def sensitivity(table: pd.DataFrame, title: str) -> Figure:
+    """A pair of bars for each node, the costliest on top.
+
+    Args:
+        table: a row per node in order of cost, with mean_difference and changed (0 to 1).
+    """
+    rows = table[::-1]
+    figure, (logits, answers) = plt.subplots(1, 2, figsize=(11, 0.27 * len(rows) + 1.4), sharey=True)
+    logits.barh(rows.index, rows["mean_difference"], color=GREEN, height=0.7)
+    logits.set_xlabel("mean logit difference")
+    answers.barh(rows.index, 100 * rows["changed"], color=GREY, height=0.7)
+    answers.set_xlabel("answers changed (% of the validation queries drawn)")
+    for axes in (logits, answers):
+        axes.tick_params(axis="y", labelsize=8)
+        axes.grid(axis="y", visible=False)
+    logits.set_title(title)
+    return figure
