@@ -37,14 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=onnx_int8.METHODS)
     method = parser.parse_args().method
-    settings_ = settings.load(Sensitivity, "sensitivity")
+    chosen = settings.load(Sensitivity, "sensitivity")
     ort_quantize = settings.load(onnx_int8.METHODS[method], f"ort_quantize.{method}")
 
-    made_by = f"dvc repro onnx-export@{settings_.model}"
-    source = artifacts.require(ONNX / settings_.model, made_by)
-    expected = logits.load(f"{settings_.model}-onnx", made_by)["validation"]
+    made_by = f"dvc repro onnx-export@{chosen.model}"
+    source = artifacts.require(ONNX / chosen.model, made_by)
+    expected = logits.load(f"{chosen.model}-onnx", made_by)["validation"]
     texts = [row.text for row in splits.load(CLINC, "validation")]
-    drawn = np.sort(np.random.default_rng(settings_.seed).permutation(len(texts))[: settings_.queries])
+    drawn = np.sort(np.random.default_rng(chosen.seed).permutation(len(texts))[: chosen.queries])
     parent = OnnxClassifier(source)
     training = [row.text for row in splits.load(CLINC, "train")]
     feeds = [parent.inputs(text) for text in onnx_int8.calibration_queries(ort_quantize, training)]
@@ -53,17 +53,17 @@ def main() -> None:
         folder, graph = Path(scratch) / "int8", Path(scratch) / "fused.onnx"
         shutil.copytree(source, folder)
         onnx_graph.fuse(source / MODEL, graph)
+        ranges = onnx_int8.calibrate(graph, ort_quantize, feeds)
 
         def quantized(nodes: Collection[str]) -> np.ndarray:
-            """The logits (queries, labels) with these nodes in int8; calibration is that of the first call."""
-            ranges = Path(scratch) / "ranges.json"
-            onnx_int8.quantize(graph, folder / MODEL, ort_quantize, nodes, feeds, ranges)
+            """The logits (queries, labels) with these nodes in int8."""
+            onnx_int8.quantize(graph, folder / MODEL, ort_quantize, nodes, ranges)
             return logits.one_by_one(OnnxClassifier(folder).logits, [texts[row] for row in drawn])
 
         nodes = onnx_int8.included(graph, [], "ort_quantize")
         table, whole = sensitivity.rank(nodes, expected[drawn], quantized)
 
-    figures = sensitivity.summary(settings_.model, method, len(drawn), table, whole, settings_.worth)
+    figures = sensitivity.summary(chosen.model, method, len(drawn), table, whole, chosen.worth)
     with artifacts.new_file(REPORTS / f"{method}.csv") as part:
         table.round(6).to_csv(part, lineterminator="\n")
     artifacts.write_json(REPORTS / f"{method}.json", quality.rounded(figures))

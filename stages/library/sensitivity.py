@@ -89,6 +89,6 @@ def markdown(figures: Any, table: pd.DataFrame, agreement: float, rows: int = 8)
     for node, row in table.head(rows).iterrows():
         lines.append(
             f"| `{node}` | {row['changed']:.2%} | {row['mean_difference']:.4f} | {row['max_difference']:.2f} "
-            f"| {row['spares']:.0%} |"
+            f"| {round(row['spares'], 2) + 0.0:.0%} |"  # + 0.0: no minus before a zero
         )
     return "\n".join(lines) + "\n"
