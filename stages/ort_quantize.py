@@ -16,6 +16,7 @@ import numpy as np
 from stages.library import artifacts, logits, onnx_graph, onnx_int8, out_of_scope, quality, settings, splits
 from stages.library.classifier import MODEL, TOKENIZER, OnnxClassifier
 from stages.library.errors import PipelineError, run_program
+from stages.library.onnx_int8 import METHODS
 
 CLINC = Path("data/clinc")
 ONNX = Path("data/onnx")
@@ -26,11 +27,11 @@ BATCH = 32  # queries in a padded batch, which answers are compared with those o
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a folder of data/onnx/")
-    parser.add_argument("method", choices=onnx_int8.METHODS)
+    parser.add_argument("method", choices=METHODS)
     arguments = parser.parse_args()
     name, method = arguments.model, arguments.method
     variant, parent, made_by = f"{name}-ort-{method}", f"{name}-onnx", f"dvc repro onnx-export@{name}"
-    ort_quantize = settings.load(onnx_int8.METHODS[method], f"ort_quantize.{method}")
+    ort_quantize = settings.load(METHODS[method], f"ort_quantize.{method}")
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 
     intents = splits.load_intents(CLINC)
