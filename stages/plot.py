@@ -1,6 +1,6 @@
 """plot: the figures and the report that a person reads.
 
-In:  reports/ (benchmark, quality, prune, data), the student's weights before and after quantization, logits,
+In:  reports/ (benchmark, prune, sensitivity, data), the student's weights before and after quantization, logits,
      data/clinc/.
 Out: reports/figures/*.png, reports/report.md, and reports/tradeoff.csv, which `dvc plots` draws by itself.
 """
@@ -14,12 +14,14 @@ import pandas as pd
 from matplotlib import style
 from safetensors import safe_open
 
-from stages.library import artifacts, figures, logits, out_of_scope, report, settings, splits
+from stages.library import artifacts, figures, figures_sensitivity, logits, out_of_scope, report, settings, splits
 from stages.library.errors import run_program
 from stages.library.settings import between
 
 CLINC = Path("data/clinc")
 REPORTS = Path("reports")
+SENSITIVITY = REPORTS / "sensitivity"
+STRUCTURED = "structured"
 FIGURES = REPORTS / "figures"
 STUDENT = Path("data/student/model.safetensors")
 COLUMNS = [
@@ -59,6 +61,11 @@ def sparsity_figure(methods: list[str]) -> figures.Figure:
     )
 
 
+def structured_figure() -> figures.Figure:
+    path = artifacts.require(REPORTS / "prune/structured-layers.json", "dvc repro prune")
+    return figures.heads_and_neurons(artifacts.read_json(path, "dvc repro prune"))
+
+
 def main() -> None:
     plot = settings.load(Plot, "plot")
     benchmark: dict[str, Any] = artifacts.read_json(REPORTS / "benchmark.json", "dvc repro benchmark")
@@ -88,13 +95,22 @@ def main() -> None:
     }
     if int8_in_torch := [row["folder"] for name, row in variants.items() if "-torch-" in name]:
         pictures["weights"] = weights_figure(Path(int8_in_torch[0]))
-    if pruned := [name for name, row in variants.items() if "encoder_sparsity" in row]:
-        pictures["sparsity"] = sparsity_figure([name.removeprefix("pruned-") for name in pruned])
+    pruned = [name.removeprefix("pruned-") for name, row in variants.items() if "encoder_sparsity" in row]
+    if masked := [method for method in pruned if method != STRUCTURED]:
+        pictures["sparsity"] = sparsity_figure(masked)
+    if STRUCTURED in pruned:
+        pictures["structure"] = structured_figure()
+    methods = sorted({name.rpartition("-ort-")[2] for name in variants if "-ort-" in name})
+    costs = {method: artifacts.require(SENSITIVITY / f"{method}.csv", "dvc repro sensitivity") for method in methods}
+    for method, path in costs.items():
+        picture = figures_sensitivity.sensitivity(pd.read_csv(path, index_col="node"), f"One node in int8, {method}")
+        pictures[f"sensitivity-{method}"] = picture
+    verdicts = {method: path.with_suffix(".md").read_text(encoding="utf-8") for method, path in costs.items()}
     for name, figure in pictures.items():
         figures.save(figure, FIGURES / f"{name}.png", plot.dpi)
     with artifacts.new_file(REPORTS / "tradeoff.csv") as scratch:
         table.round(6).to_csv(scratch, index_label="variant", lineterminator="\n")
-    artifacts.write_text(REPORTS / "report.md", report.write(benchmark, description, set(pictures)))
+    artifacts.write_text(REPORTS / "report.md", report.write(benchmark, description, verdicts, set(pictures)))
 
 
 if __name__ == "__main__":

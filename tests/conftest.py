@@ -29,6 +29,7 @@ from stages import (
     plot,
     prune,
     quantize,
+    sensitivity,
 )
 from stages.library import artifacts, sources, splits
 
@@ -156,6 +157,7 @@ def overrides(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
         "distill.epochs=2",
         "distill.batch_size=8",
         "distill.learning_rate=0.002",
+        "quantize=[dynamic]",
         "prune=[movement,magnitude,structured]",
         *(
             f"prune.{method}.{key}"
@@ -166,7 +168,9 @@ def overrides(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
         "prune.magnitude.interval=2",
         "prune.structured.queries=20",
         "prune.structured.multiple=8",
-        "ort_quantize.dynamic.min_agreement=0.5",
+        *(f"ort_quantize.{method}.min_agreement=0.5" for method in ("dynamic", "static")),
+        "ort_quantize.static.queries=20",
+        "sensitivity.queries=10",
         "benchmark.calls=3",
         "benchmark.warmup=1",
         "benchmark.queries=5",
@@ -200,6 +204,8 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, overrides: list[str]) -
             run(onnx_export, monkeypatch, model)
             for method in composed["variants"]["ort"]:
                 run(ort_quantize, monkeypatch, model, method)
+        for method in composed["variants"]["ort"]:
+            run(sensitivity, monkeypatch, method)
         for stage in (benchmark, plot):
             run(stage, monkeypatch)
     return folder

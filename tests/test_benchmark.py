@@ -22,7 +22,7 @@ CONTRACT = {
 VARIANTS = [
     *MODELS,
     "student-torch-dynamic",
-    *(f"{model}-{form}" for model in MODELS for form in ("onnx", "ort-dynamic")),
+    *(f"{model}-{form}" for model in MODELS for form in ("onnx", "ort-dynamic", "ort-static")),
 ]
 
 
@@ -137,7 +137,9 @@ def test_which_queries_were_answered_rightly_is_kept(table: dict[str, dict[str, 
 
 def test_only_onnx_variants_count_as_deployable(table: dict[str, dict[str, Any]]) -> None:
     deployable = {name for name, figures in table.items() if figures["deployable"]}
-    assert deployable == {name for name in VARIANTS if name.endswith(("-onnx", "-ort-dynamic"))}
+    assert deployable == {
+        name for name in VARIANTS if name.endswith(("-onnx", "-dynamic", "-static")) and "-torch-" not in name
+    }
 
 
 def test_best_is_the_rules_choice_from_the_table(report: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from stages import (
     prune,
     qat,
     quantize,
+    sensitivity,
 )
 from stages.library import int8, out_of_scope, settings, students, training
 from stages.library.errors import PipelineError
@@ -40,6 +41,7 @@ SCHEMAS = {
     "onnx_export": onnx_export.OnnxExport,
     **{f"ort_quantize.{method}": schema for method, schema in ort_quantize.METHODS.items()},
     **{f"prune.{name}": method.settings for name, method in prune.METHODS.items()},
+    "sensitivity": sensitivity.Sensitivity,
     "benchmark": benchmark.Benchmark,
     "plot": plot.Plot,
 }

@@ -10,7 +10,10 @@ from conftest import compose, contents, run
 from stages import plot
 from stages.library.errors import PipelineError
 
-PICTURES = {"tradeoff", "sizes", "weights", "sparsity", "scores", "domains"}
+PICTURES = {
+    *("tradeoff", "sizes", "weights", "sparsity", "structure", "scores", "domains"),
+    *("sensitivity-dynamic", "sensitivity-static"),
+}
 
 
 def size(picture: Path) -> tuple[int, int]:
@@ -90,6 +93,8 @@ def test_without_a_deployable_variant_in_the_budget_the_report_says_so(
         ("reports/data.json", "dvc repro fetch-clinc"),
         ("reports/prune/movement-schedule.csv", "dvc repro prune"),
         ("reports/prune/movement-layers.json", "dvc repro prune"),
+        ("reports/prune/structured-layers.json", "dvc repro prune"),
+        ("reports/sensitivity/static.csv", "dvc repro sensitivity"),
         ("data/quantized/dynamic/int8.safetensors", "dvc repro quantize"),
         ("data/student/model.safetensors", "dvc repro distill"),
         ("data/logits/teacher.safetensors", "dvc repro"),

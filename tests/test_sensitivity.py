@@ -15,7 +15,7 @@ from stages import sensitivity as stage
 from stages.library import figures_sensitivity, onnx_int8, sensitivity
 from stages.library.errors import PipelineError
 
-SETTINGS = ("ort_quantize=[dynamic,static]", "ort_quantize.static.queries=20", "+sensitivity=default")
+SETTINGS = ("ort_quantize=[dynamic,static]", "ort_quantize.static.queries=20")
 ADDITIVE = {"a": 0.5, "b": 2.0, "c": 1.0}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -194,6 +195,36 @@ def sparsity_schedules(schedules: Mapping[str, pd.DataFrame], layers: Mapping[st
     bars.tick_params(axis="y", labelsize=8)
     bars.grid(axis="y", visible=False)
     bars.set_title("Zeros by layer at the end")
+    return figure
+
+
+def heads_and_neurons(layers: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """What structured pruning kept of each layer: the heads one by one, the neurons as a share.
+
+    Args:
+        layers: per layer heads (numbers of those kept), heads_before, neurons and neurons_before (counts).
+    """
+    figure, (heads, neurons) = plt.subplots(
+        1, 2, figsize=(11, 0.5 * len(layers) + 1.7), width_ratios=[1.6, 1], sharey=True
+    )
+    names = list(layers)[::-1]
+    for place, name in enumerate(names):
+        row = layers[name]
+        for head in range(row["heads_before"]):
+            kept = head in row["heads"]
+            heads.scatter(head, place, s=170, marker="s", color=BLUE if kept else "none", edgecolors=BLUE)
+        neurons.barh(place, row["neurons_before"], color="none", edgecolor=BLUE, height=0.6)
+        neurons.barh(place, row["neurons"], color=BLUE, height=0.6)
+        neurons.text(row["neurons_before"] * 1.02, place, f"{row['neurons']} of {row['neurons_before']}", va="center")
+    heads.set_yticks(range(len(names)), names)
+    heads.set_xlabel("head (filled: kept)")
+    heads.set_title("Attention heads")
+    neurons.set_xlim(0, 1.4 * max(row["neurons_before"] for row in layers.values()))
+    neurons.set_xlabel("neurons")
+    neurons.set_title("Feed-forward neurons")
+    for axes in (heads, neurons):
+        axes.grid(visible=False)
+        axes.margins(y=0.3)
     return figure
 
 

@@ -174,7 +174,7 @@ def pruning(variants: Rows) -> str:
         ]
         for name in compressed
     ]
-    header = ["model", "encoder weights zero", "MiB", "MiB compressed", "with the rule"]
+    header = ["model", "encoder weights gone", "MiB", "MiB compressed", "with the rule"]
     return markdown_table([*header, "faster than the student, PyTorch", "in ONNX Runtime"], rows)
 
 
@@ -223,12 +223,28 @@ teacher, a float32 Hugging Face pipeline.
 """
 
 
-def write(benchmark: Mapping[str, Any], description: Mapping[str, Any], pictures: Collection[str]) -> str:
+def batches(variants: Rows) -> str:
+    """How many answers an int8 model changes when a query comes in a padded batch."""
+    rows = [
+        [name, percent(1 - figures["parity_in_padded_batches"]["agreement"])]
+        for name, figures in variants.items()
+        if "parity_in_padded_batches" in figures
+    ]
+    return markdown_table(["variant", "answers flipped in a padded batch"], rows)
+
+
+def write(
+    benchmark: Mapping[str, Any],
+    description: Mapping[str, Any],
+    sensitivities: Mapping[str, str],
+    pictures: Collection[str],
+) -> str:
     """The whole report.
 
     Args:
         benchmark: the content of reports/benchmark.json.
         description: the content of reports/data.json.
+        sensitivities: per method of int8 in ONNX Runtime, what the stage sensitivity found, as Markdown.
         pictures: the names of those that lie in figures/.
     """
     variants, machine = benchmark["variants"], benchmark["machine"]
@@ -238,6 +254,10 @@ def write(benchmark: Mapping[str, Any], description: Mapping[str, Any], pictures
     def picture(name: str, text: str) -> str:
         return f"![{text}](figures/{name}.png)" if name in pictures else ""
 
+    sensitive = "\n\n".join(
+        f"### {method}\n\n{text}\n{picture(f'sensitivity-{method}', f'Sensitivity, {method}')}"
+        for method, text in sensitivities.items()
+    )
     return f"""# Results
 
 {summary(benchmark)}
@@ -273,6 +293,17 @@ Logits of the validation queries, one at a time, against the model that was conv
 
 {picture("weights", "A weight matrix before and after quantization")}
 
+### One query or a batch
+
+{batches(variants)}
+
+Share of the validation queries whose likeliest intent differs when they are answered 32 at a time, padded to the
+longest. Dynamic int8 takes its range from the whole batch, padding and all; a fixed range does not.
+
+## Sensitivity
+
+{sensitive}
+
 ## What distillation bought
 
 {distillation(variants)}
@@ -282,9 +313,12 @@ Logits of the validation queries, one at a time, against the model that was conv
 {pruning(variants) if compressed_sizes(variants) else "No pruned model is among the variants."}
 
 Compressed is the weights' file after zlib. Scattered zeros (movement and magnitude pruning) make a file that compresses
-well; a dense runtime multiplies by them all the same, so they make nothing faster.
+well; a dense runtime multiplies by them all the same, so they make nothing faster. Structured pruning cuts whole heads
+and neurons out, so its matrices, and its time, are smaller.
 
 {picture("sparsity", "Sparsity")}
+
+{picture("structure", "Heads and neurons kept by structured pruning")}
 
 ## Data
 
