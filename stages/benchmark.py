@@ -139,8 +139,8 @@ def correct(test_logits: np.ndarray, threshold: float, labels: np.ndarray) -> di
 def best_deployable(table: Mapping[str, Mapping[str, Any]], max_drop: float, tie: float) -> str | None:
     """The fastest deployable variant within the accuracy budget, judged on validation; None if none is.
 
-    Among those as fast as the fastest (within `tie`), the most accurate on validation: latency is noisy, and
-    a choice by noise would not be the same twice.
+    Among those as fast as the fastest (within `tie`), the most accurate on validation, and of these the smallest:
+    latency is noisy, and a choice by noise would not be the same twice.
     """
 
     def accuracy(name: str) -> float:
@@ -150,7 +150,8 @@ def best_deployable(table: Mapping[str, Mapping[str, Any]], max_drop: float, tie
     if not within:
         return None
     fastest = min(table[name]["p50_ms"] for name in within)
-    return max((name for name in within if table[name]["p50_ms"] <= fastest * (1 + tie)), key=accuracy)
+    as_fast = sorted(name for name in within if table[name]["p50_ms"] <= fastest * (1 + tie))
+    return max(as_fast, key=lambda name: (accuracy(name), -table[name]["size_mb"]))
 
 
 def pareto_front(table: Mapping[str, Mapping[str, Any]]) -> set[str]:

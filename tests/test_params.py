@@ -236,7 +236,7 @@ def test_promote_writes_into_conf_what_params_say_and_keeps_the_comments(
     assert set(capsys.readouterr().out.splitlines()) == {
         "conf/distill/default.yaml: temperature: 8.0 (was 4.0)",
         "conf/student/half.yaml: layers: [0, 5] (was [1, 3, 5])",
-        "conf/config.yaml: prune: [magnitude] (was [movement])",
+        "conf/config.yaml: prune: [magnitude] (was [movement, structured])",
         f"conf/teacher/minilm.yaml: sha256: None (was {json.dumps(sha256_of_minilm())[1:-1]})",
     }
     changed = {path for path, digest in contents(root / "conf").items() if digest != before[path]}

@@ -148,7 +148,6 @@ def test_answers_in_padded_batches_are_counted(method: str) -> None:
     alone = logits.load(variant, "")["validation"]
     flipped = np.mean(np.concatenate(batched).argmax(axis=1) != alone.argmax(axis=1))
     figures = json.loads(Path(f"reports/quality/{variant}.json").read_text())[variant]["parity_in_padded_batches"]
-    assert figures["batch_size"] == 32
     assert figures["agreement"] == pytest.approx(1 - flipped, abs=1e-6)
 
 

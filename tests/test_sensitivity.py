@@ -135,7 +135,7 @@ def test_a_row_for_each_node_with_weights_and_the_same_bytes_again(
 ) -> None:
     run(stage, monkeypatch, method)
     written = contents(ready / "reports/sensitivity")
-    assert set(written) == {f"{method}.csv", f"{method}.json", f"{method}.md"}
+    assert {f"{method}.csv", f"{method}.json", f"{method}.md"} <= set(written)
     table = pd.read_csv(ready / f"reports/sensitivity/{method}.csv", index_col="node")
     modules = ("attention.self", "attention.output.dense", "intermediate.dense", "output.dense")
     layers = [f"encoder.layer.{layer}.{module}" for layer in (0, 1) for module in modules]
@@ -171,10 +171,11 @@ def test_all_nodes_together_cost_what_the_deployed_graph_costs(ready: Path, monk
 
 
 def test_without_the_float_graph_it_says_what_to_run(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(ready / "reports/sensitivity")
     (ready / "data/onnx/student").rename(ready.parent / "elsewhere")
     with pytest.raises(PipelineError, match="data/onnx/student not found; run `dvc repro onnx-export@student`"):
         run(stage, monkeypatch, "static")
-    assert not (ready / "reports/sensitivity").exists()
+    assert contents(ready / "reports/sensitivity") == before
 
 
 @pytest.mark.parametrize(
