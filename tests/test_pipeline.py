@@ -25,31 +25,44 @@ from dvc.repo import Repo
 from stages import params
 
 # The specification: what each stage feeds. It is that of the design, stage by stage, and not read from dvc.yaml.
-MODELS = ("teacher", "student", "pruned-movement")
+MODELS = ("teacher", "student", "pruned-movement", "pruned-structured")
+METHODS = ("dynamic", "static")
 FEEDS = {
     "fetch-clinc": {"finetune-teacher"},
     "finetune-teacher": {"distill", "onnx-export@teacher"},
-    "distill": {"quantize@dynamic", "prune@movement", "onnx-export@student"},
+    "distill": {
+        *("control@0", "control@1", "prune@movement", "prune@structured", "onnx-export@student"),
+        *(f"quantize@{method}" for method in METHODS),
+    },
+    "control@0": {"benchmark"},
+    "control@1": {"benchmark"},
     "prune@movement": {"onnx-export@pruned-movement"},
-    "quantize@dynamic": {"benchmark"},
-    **{f"onnx-export@{model}": {f"ort-quantize@{model}-dynamic"} for model in MODELS},
-    **{f"ort-quantize@{model}-dynamic": {"benchmark"} for model in MODELS},
-    "benchmark": {"plot"},
+    "prune@structured": {"onnx-export@pruned-structured"},
+    **{f"quantize@{method}": {"benchmark"} for method in METHODS},
+    **{f"onnx-export@{model}": {f"ort-quantize@{model}-{method}" for method in METHODS} for model in MODELS},
+    **{f"ort-quantize@{model}-{method}": {"benchmark"} for model in MODELS for method in METHODS},
+    **{f"sensitivity@{method}": {"plot"} for method in METHODS},
+    "benchmark": {"plot", "primer"},
     "plot": set(),
+    "primer": set(),
     "params-check": set(),  # no step of the pipeline: it fails when conf/ was edited and params.yaml was not
 }
+FEEDS["onnx-export@student"] |= {f"sensitivity@{method}" for method in METHODS}
 TINY = {
     "defaults": ["demo", "_self_"],
     "teacher": {"package": None, "revision": None, "sha256": None, "epochs": 1},
     "student": {"layers": [1, 3]},
     "distill": {"epochs": 1},
-    "prune": {"movement": {"epochs": 1}},
-    "ort_quantize": {"dynamic": {"min_agreement": 0.0}},
+    "control": {"seeds": [0, 1]},
+    "prune": {"movement": {"epochs": 1}, "structured": {"epochs": 1, "queries": 20, "multiple": 8}},
+    "quantize": {"static": {"queries": 20}},
+    "ort_quantize": {"dynamic": {"min_agreement": 0.0}, "static": {"min_agreement": 0.0, "queries": 20}},
+    "sensitivity": {"queries": 5},
     "benchmark": {"calls": 2, "warmup": 1, "queries": 5, "bootstrap_samples": 200},
     "plot": {"dpi": 50},
 }
-# Besides what it loads, a stage is a matter of its command line.
-COMMANDS = {"variants.torch.dynamic": {"quantize@dynamic"}}
+# Besides what they load, these stages are told by params.yaml which model to read.
+TOLD = {f"variants.torch.{method}": {f"quantize@{method}"} for method in METHODS}
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 LEAVES = list(params.leaves(yaml.safe_load((ROOT / "params.yaml").read_text())))
 
@@ -103,7 +116,10 @@ def sections_read(stage: str) -> set[str]:
         for node in ast.walk(ast.parse((ROOT / module).read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.load"
     ]
-    return {re.sub(r"\{.*?\}", "*", ast.unparse(call.args[1]).lstrip("f").strip("\"'")) for call in calls}
+    sections = {re.sub(r"\{.*?\}", "*", ast.unparse(call.args[1]).lstrip("f").strip("\"'")) for call in calls}
+    # A stage that runs once for each method of its group may load that method's section by name.
+    several = "do" in DECLARED[stage.split("@")[0]]
+    return {re.sub(r"\..*", ".*", section) if several else section for section in sections}
 
 
 def sections_declared(stage: str) -> set[str]:
@@ -140,7 +156,7 @@ class Rerun(NamedTuple):
 
 
 def implied(leaf: str) -> Rerun:
-    readers = {stage for stage in FEEDS if reads(stage, leaf)} | COMMANDS.get(leaf, set())
+    readers = {stage for stage in FEEDS if reads(stage, leaf)} | TOLD.get(leaf, set())
     return Rerun(readers, downstream(readers))
 
 
@@ -240,8 +256,8 @@ def sees(reasons: list[Any], leaf: str) -> bool:
     changed_params = [
         key for reason in reasons for key in as_dict(reason).get("changed deps", {}).get("params.yaml", {})
     ]
-    in_command = leaf in COMMANDS and "changed command" in reasons
-    return in_command or any(leaf == key or leaf.startswith(f"{key}.") for key in changed_params)
+    files = [file for reason in reasons for file in as_dict(reason).get("changed deps", {}) if file != "params.yaml"]
+    return (leaf in TOLD and bool(files)) or any(leaf == key or leaf.startswith(f"{key}.") for key in changed_params)
 
 
 def as_dict(reason: Any) -> dict[str, Any]:
@@ -338,7 +354,7 @@ def test_a_parameter_edited_by_hand_runs_what_reads_it_and_no_other(copy: Path) 
     before = contents(copy / "data"), (copy / "reports/benchmark.json").read_bytes()
     edit(copy / "params.yaml", ["plot.dpi"], 60)
     with Repo() as repo:
-        assert [stage.addressing for stage in repo.reproduce()] == ["plot"]
+        assert {stage.addressing for stage in repo.reproduce()} == {"plot", "primer"}
     assert (contents(copy / "data"), (copy / "reports/benchmark.json").read_bytes()) == before
 
 
@@ -372,13 +388,14 @@ def test_a_changed_parameter_reruns_what_reads_it_and_what_hangs_on_that(found: 
         ("plot", "plot"),
         ("quantize@dynamic", "quantize"),
         ("ort-quantize@student-dynamic", "ort_quantize"),
+        ("sensitivity@static", "sensitivity"),
         ("benchmark", "variants"),
         ("prune@movement", "run"),
         ("distill", "out_of_scope"),
     ],
 )
 def test_a_section_left_out_of_a_stage_would_be_noticed(repository: Path, stage: str, section: str) -> None:
-    leaf = next(leaf for leaf in LEAVES if leaf.startswith(f"{section}.") and leaf not in COMMANDS)
+    leaf = next(leaf for leaf in LEAVES if leaf.startswith(f"{section}.") and leaf not in TOLD)
     path = repository / "dvc.yaml"
     original = path.read_text()
     sections = template(stage)["params"]
@@ -396,7 +413,7 @@ def test_a_section_named_too_much_would_be_noticed(repository: Path) -> None:
     try:
         edit(path, [params_of("quantize")], [*template("quantize")["params"], "plot"])
         rerun = reruns(repository, ["plot.dpi"])["plot.dpi"]
-        readers = {"plot", "quantize@dynamic"}
+        readers = {"plot", "primer", "quantize@dynamic", "quantize@static"}
         assert rerun == Rerun(readers, downstream(readers)) != implied("plot.dpi")
     finally:
         path.write_text(original)
