@@ -15,12 +15,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import boto3
 import networkx
 import pytest
 import yaml
 from conftest import ROOT, contents
 from dvc.exceptions import ReproductionError
 from dvc.repo import Repo
+from moto.server import ThreadedMotoServer
 
 from stages import params
 
@@ -417,3 +419,75 @@ def test_a_section_named_too_much_would_be_noticed(repository: Path) -> None:
         assert rerun == Rerun(readers, downstream(readers)) != implied("plot.dpi")
     finally:
         path.write_text(original)
+
+
+# Experiments and remotes.
+
+
+def commit(folder: Path) -> None:
+    """Commit all that Git sees in `folder`, and what its parameters are composed from in DVC's committed settings."""
+    config = folder / ".dvc/config"
+    config.write_text(config.read_text().replace("enabled = true\n", "enabled = true\n    config_name = tiny\n"))
+    (folder / ".dvc/config.local").unlink()
+    commands = (["config", "user.name", "t"], ["config", "user.email", "t@example.com"], ["add", "--all"])
+    for command in (*commands, ["commit", "--quiet", "--message", "run"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+def command(folder: Path, *words: str, **environment: str) -> str:
+    """What a command printed, which must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_sweep_of_six_goes_through_the_queue_and_leaves_the_workspace(copy: Path) -> None:
+    commit(copy)
+    before = contents(copy / "data"), (copy / "params.yaml").read_bytes()
+    values = ("distill.temperature=2.0,4.0,8.0", "distill.alpha=0.1,0.5")
+    command(copy, "stages.sweep", "--name", "kd", *values)
+    with (copy / "reports/sweep/sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["distill.temperature"], row["distill.alpha"]) for row in rows] == [
+        (temperature, alpha) for temperature in ("2.0", "4.0", "8.0") for alpha in ("0.1", "0.5")
+    ]
+    assert {row["experiment"] for row in rows} == {f"kd-{number}" for number in range(1, 7)}
+    assert len({row["student.validation.accuracy"] for row in rows}) > 1
+    assert (contents(copy / "data"), (copy / "params.yaml").read_bytes()) == before
+    listed = subprocess.run(["git", "status", "--porcelain"], cwd=copy, capture_output=True, text=True, check=True)
+    assert listed.stdout == "?? reports/sweep/\n"
+
+
+def test_who_pulls_from_s3_has_nothing_to_run(copy: Path, tmp_path: Path) -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
+    try:
+        boto3.client(
+            "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
+        ).create_bucket(Bucket="models")
+        command(copy, "dvc", "remote", "add", "--default", "storage", "s3://models/intents")
+        command(copy, "dvc", "remote", "modify", "storage", "endpointurl", url)
+        commit(copy)
+        command(copy, "dvc", "push", **keys)
+        colleague = tmp_path / "colleague"
+        subprocess.run(["git", "clone", "--quiet", str(copy), str(colleague)], check=True)
+        assert not (colleague / "data/student").exists()
+        command(colleague, "dvc", "pull", **keys)
+        assert "Data and pipelines are up to date" in command(colleague, "dvc", "repro")
+        assert contents(colleague / "data") == contents(copy / "data")
+        answer = command(colleague, "stages.predict", "--variant", "student-ort-dynamic", "where is my card")
+        assert answer.strip().endswith("scope")
+        command(colleague, "dvc", "artifacts", "get", ".", "intent-classifier", "--out", "deployed", **keys)
+        assert contents(colleague / "deployed")["model.onnx"]
+    finally:
+        server.stop()
