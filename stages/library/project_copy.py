@@ -8,7 +8,7 @@ from pathlib import Path
 from stages.library.errors import PipelineError
 
 # What the pipeline is made of. The results of the real run stay behind: they are not the copy's.
-PARTS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", "conf", "data", "dvc.yaml", "stages")
+PARTS = (".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "conf", "data", "dvc.yaml", "stages")
 
 
 def create(target: Path, config: str) -> None:
