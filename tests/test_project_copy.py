@@ -33,7 +33,8 @@ TRACKED = {
 }
 UNTRACKED = {"stages/new.py": "1", "stages/__pycache__/one.pyc": "", "data/teacher/model": "big", ".dvc/tmp/lock": ""}
 COPIED = {
-    *(".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "conf/config.yaml", "conf/demo.yaml", "data/.gitignore"),
+    *(".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "conf/config.yaml", "conf/demo.yaml"),
+    "data/.gitignore",
     *("data/sample/sample.json", "dvc.yaml", "stages/__init__.py", "stages/predict.py", "stages/new.py"),
 }
 
