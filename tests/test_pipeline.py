@@ -236,11 +236,11 @@ def reruns(folder: Path, leaves: list[str]) -> dict[str, Rerun]:
     """What DVC would run after each of these parameters alone had changed; params.yaml is put back afterwards.
 
     DVC reports each section for itself, so leaves of different sections are changed at once; but for those that say
-    which stages there are.
+    which stages there are, or what one hangs on.
     """
     path = folder / "params.yaml"
     original, found = path.read_text(), {}
-    alone = [leaf for leaf in leaves if leaf.startswith(("variants.", "control."))]
+    alone = [leaf for leaf in leaves if leaf.startswith(("variants.", "control.", "sensitivity.model"))]
     rest = [leaf for leaf in leaves if leaf not in alone]
     by_section = [[leaf for leaf in rest if leaf.split(".")[0] == name] for name in yaml.safe_load(original)]
     try:

@@ -221,10 +221,11 @@ def postgresql() -> Iterator[str]:
 def test_workers_share_the_trials_of_a_postgresql_study_and_one_takes_over_from_a_dead_one(
     searched: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    configure(**{"space.epochs": {"low": 8, "high": 8, "step": 1}, "search.trials": 6})
+    # Trials long enough for both workers to be amid one at once, however unlike their starts.
+    configure(**{"space.epochs": {"low": 24, "high": 24, "step": 1}, "search.trials": 6})
     arguments = ("--storage", postgresql)
     workers = [start_worker(searched, *arguments) for _ in range(2)]  # at once, and the database is empty
-    wait_until(lambda: len(in_the_middle(trials_of(postgresql), 1, 6)) == 2, workers[0])
+    wait_until(lambda: len(in_the_middle(trials_of(postgresql), 1, 20)) == 2, workers[0])
     os.kill(workers[1].pid, signal.SIGKILL)
     dead = workers[1].communicate()[1]
 
