@@ -26,10 +26,10 @@ setup: .venv/installed ## set up .venv from requirements.txt
 	.venv/bin/pip install --quiet --requirement requirements.txt
 	@touch $@
 
-demo: setup ## all nine stages on the embedded sample, offline, in .demo/
+demo: setup ## the whole pipeline on the embedded sample, offline, in .demo/
 	python -m stages.demo
 
-repro: setup ## all nine stages on CLINC150; only what a change touches is run again
+repro: setup ## the whole pipeline on CLINC150; only what a change touches is run again
 	dvc repro
 	@python -m stages.readme
 

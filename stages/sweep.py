@@ -7,6 +7,7 @@ it is; each experiment can be looked at (`dvc exp show`) and applied (`dvc exp a
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -73,6 +74,16 @@ def _column(shown: dict[str, Any], key: str) -> Any:
     return shown[found[0]]
 
 
+def shown(value: Any) -> str:
+    """A swept value in words: DVC gives numbers as numbers, all else as text."""
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def swept(override: str) -> bool:
+    """Whether KEY=VALUE,VALUE,... lists several values; the commas of a list [1,3,5] are its own."""
+    return "," in re.sub(r"\[.*?\]", "", override)
+
+
 def picture(table: pd.DataFrame, keys: list[str], metric: str) -> Figure:
     """The metric over the first key, a line for each combination of the others.
 
@@ -82,11 +93,12 @@ def picture(table: pd.DataFrame, keys: list[str], metric: str) -> Figure:
     first, *others = keys
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for values, rows in table.groupby(others) if others else [((), table)]:
-        label = ", ".join(f"{key} {value:g}" for key, value in zip(others, values, strict=True))
+        label = ", ".join(f"{key} {shown(value)}" for key, value in zip(others, values, strict=True))
         axes.plot(rows[first], rows[metric], marker="o", label=label or None)
     best = table.loc[table[metric].idxmax()]
     axes.scatter(best[first], best[metric], s=220, facecolors="none", edgecolors=figures.RED, linewidths=2, zorder=3)
-    axes.set_xticks(sorted(table[first].unique()))
+    if pd.api.types.is_numeric_dtype(table[first]):
+        axes.set_xticks(sorted(table[first].unique()))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
     axes.set_xlabel(first)
     axes.set_ylabel(metric)
@@ -104,7 +116,7 @@ def write(table: pd.DataFrame, keys: list[str], metric: str, command: str) -> No
         table.round(6).to_csv(scratch, index=False, lineterminator="\n")
     figures.save(picture(table, keys, metric), SWEEP / "sweep.png", dpi=120)
     rows = [
-        [row["experiment"], *(f"{row[key]:g}" for key in keys), percent(row[metric])] for _, row in table.iterrows()
+        [row["experiment"], *(shown(row[key]) for key in keys), percent(row[metric])] for _, row in table.iterrows()
     ]
     text = f"""# A sweep
 
@@ -132,7 +144,7 @@ def main() -> None:
     parser.add_argument("--target", default="distill", help="the stage to run (default distill)")
     parser.add_argument("--metric", default="student.validation.accuracy", help="what is compared, of 0 to 1")
     arguments = parser.parse_args()
-    keys = [key for key, _, values in (override.partition("=") for override in arguments.override) if "," in values]
+    keys = [override.partition("=")[0] for override in arguments.override if swept(override)]
     if not keys:
         raise PipelineError("nothing to sweep over: give at least one KEY=VALUE,VALUE,...")
     queue(arguments.name, arguments.override, arguments.target)

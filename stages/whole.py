@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stages import params
 from stages.library import artifacts, project_copy
-from stages.library.errors import run_program
+from stages.library.errors import PipelineError, run_program
 from stages.library.settings import PARAMS
 
 WHOLE = Path(".whole")
@@ -41,7 +41,10 @@ def main() -> None:
             params.compose(copy / PARAMS, CONFIG)
             shutil.copytree(REPORTS, copy / "reports")
             (copy / "reports" / LOCK).rename(copy / LOCK)
-            project_copy.run(copy, "dvc", "repro", "--dry", "--allow-missing")
+            try:
+                project_copy.run(copy, "dvc", "repro", "--dry", "--allow-missing")
+            except PipelineError:
+                raise PipelineError(f"{REPORTS}/ is not that of the code and conf/; run `make whole`") from None
         return
     project_copy.create(WHOLE, CONFIG)
     params.compose(WHOLE / PARAMS, CONFIG)
