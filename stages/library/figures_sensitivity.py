@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from stages.library.figures import GREEN, GREY
 
@@ -16,6 +17,7 @@ def sensitivity(table: pd.DataFrame, title: str) -> Figure:
     rows = table[::-1]
     figure, (logits, answers) = plt.subplots(1, 2, figsize=(11, 0.27 * len(rows) + 1.4), sharey=True)
     logits.barh(rows.index, rows["mean_difference"], color=GREEN, height=0.7)
+    logits.xaxis.set_major_locator(MaxNLocator(4))  # small numbers are long labels
     logits.set_xlabel("mean logit difference")
     answers.barh(rows.index, 100 * rows["changed"], color=GREY, height=0.7)
     answers.set_xlabel("answers changed (% of the validation queries drawn)")
