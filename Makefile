@@ -9,10 +9,10 @@ export PYTHONHASHSEED := 0
 .DEFAULT_GOAL := help
 .PHONY: help setup demo repro whole test lint params params-check promote sweep tune review
 
-# What `make sweep` tries, and in what.
+# What `make sweep` tries, and under what name: its experiments are NAME-1, NAME-2, ..., its report reports/sweep/NAME/.
 TEMPERATURES ?= 2.0,4.0,8.0
 ALPHAS ?= 0.1,0.5
-NAME ?= sweep
+NAME ?= distill
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,7 @@ demo: setup ## the whole pipeline on the embedded sample, offline, in .demo/
 	python -m stages.demo
 
 repro: setup ## the whole pipeline on CLINC150; only what a change touches is run again
+	@python -m stages.clean
 	dvc repro
 	@python -m stages.readme
 

@@ -228,8 +228,9 @@ def main() -> None:
     if not described["vnni"]:
         log.warning("this CPU has no VNNI: int8 gains less here than the same model does on one that has it")
     best = best_deployable(table, benchmark.max_accuracy_drop, benchmark.tie)
-    report = {"machine": described, "best": best, "multiply": multiply, "variants": table}
-    artifacts.write_json(BENCHMARK, quality.rounded(report))
+    budget = {"max_accuracy_drop": benchmark.max_accuracy_drop, "tie": benchmark.tie}
+    report = {"machine": described, "best": best, "budget": budget, "multiply": multiply, "variants": table}
+    artifacts.write_json(BENCHMARK, quality.rounded(report), sort_keys=False)  # variants in the order of the table
     write_timings(TIMINGS, {"reference": reference, "real": real}, drawn)
     table_of_correct = pd.DataFrame({name: right[name]["accuracy_with_rule"].astype(int) for name in variants})
     with artifacts.new_file(CORRECT) as scratch:

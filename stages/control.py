@@ -14,22 +14,20 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from stages.library import (
     checkpoints,
-    inference,
     logits,
-    model_folder,
     out_of_scope,
     quality,
     settings,
     splits,
     statistics,
     students,
+    trained,
     training,
 )
 from stages.library.artifacts import require
@@ -39,7 +37,6 @@ from stages.library.settings import at_least
 CLINC = Path("data/clinc")
 TEACHER = Path("data/teacher")
 MADE_BY = "dvc repro finetune-teacher"
-EVALUATED = ("validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +57,8 @@ def main() -> None:
 
     intents = splits.load_intents(CLINC)
     rows = {split: splits.load(CLINC, split) for split in splits.SPLITS}
-    labels = {split: splits.labels(rows[split], intents) for split in EVALUATED}
+    evaluated = {split: rows[split] for split in ("validation", "test")}
+    labels = {split: splits.labels(evaluated[split], intents) for split in evaluated}
     teacher_logits = logits.load("teacher", MADE_BY)["train"]
     weights = students.source(student, require(TEACHER, MADE_BY)) / checkpoints.WEIGHTS
     read = (weights, logits.path("teacher"), *splits.files(CLINC))
@@ -74,27 +72,23 @@ def main() -> None:
         students.distil(model, tokenizer, rows, intents, teacher_logits, distill, seeded, scratches[-1])
         return model.eval(), tokenizer
 
-    def answer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, np.ndarray]:
-        texts = {split: [row.text for row in rows[split]] for split in EVALUATED}
-        return {split: inference.logits_of(model, tokenizer, texts[split]) for split in EVALUATED}
-
-    def assess(answers: dict[str, np.ndarray]) -> tuple[dict[str, Any], np.ndarray]:
-        threshold, figures = quality.assess(answers, labels, rule.rate)
-        return figures, out_of_scope.decide(answers["test"], threshold) == labels["test"]
+    def right(answers: dict[str, np.ndarray], threshold: float) -> np.ndarray:
+        return out_of_scope.decide(answers["test"], threshold) == labels["test"]
 
     # With the seed of the run, the distilled student is the one that the stage distill made.
-    taught = logits.load("student", "dvc repro distill") if seed == run.seed else answer(*train(distill))
+    if seed == run.seed:
+        taught = logits.load("student", "dvc repro distill")
+    else:
+        taught = trained.answers_of(*train(distill), evaluated)
     name = f"control-{seed}"
     model, tokenizer = train(dataclasses.replace(distill, alpha=1.0))
-    with model_folder.new(Path("data") / name, model, tokenizer) as folder:
-        answers = answer(checkpoints.load_classifier(folder), tokenizer)
-        figures, right = assess(answers)
-        out_of_scope.save_rule(folder, intents.names, figures["threshold"], rule.rate)
-    logits.save(name, answers)
-    distilled, distilled_right = assess(taught)
-    gain, interval = statistics.paired_difference(distilled_right, right, samples, seed)
+    answers, figures = trained.save(name, model, tokenizer, evaluated, intents, rule)
+    threshold, distilled = quality.assess(taught, labels, rule.rate)
+    gain, interval = statistics.paired_difference(
+        right(taught, threshold), right(answers, figures["threshold"]), samples, seed
+    )
     compared = {"accuracy_with_rule": distilled["accuracy_with_rule"], "gain": gain, "gain_interval": list(interval)}
-    quality.write(name, figures | model_folder.figures(Path("data") / name, model) | {"distilled": compared})
+    quality.write(name, figures | {"distilled": compared})
     for scratch in scratches:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -19,6 +19,7 @@ CONFIG = "demo"
 def main() -> None:
     project_copy.create(DEMO, CONFIG)
     params.compose(DEMO / PARAMS, CONFIG)
+    project_copy.run(DEMO, sys.executable, "-m", "stages.clean")
     project_copy.run(DEMO, "dvc", "repro")
     project_copy.run(DEMO, sys.executable, "-m", "stages.predict", "my card got stolen, please block it")
     print(f"\nThe demo's report is {DEMO}/reports/report.md, its pictures are in {DEMO}/reports/figures/.")

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from stages.library import (
     checkpoints,
-    inference,
     logits,
-    model_folder,
     out_of_scope,
     quality,
     settings,
     splits,
     students,
+    trained,
     training,
 )
 from stages.library.artifacts import require
@@ -24,7 +23,6 @@ from stages.library.errors import run_program
 
 CLINC = Path("data/clinc")
 TEACHER = Path("data/teacher")
-STUDENT = Path("data/student")
 HISTORY = Path("reports/training/student.csv")
 MADE_BY = "dvc repro finetune-teacher"
 
@@ -46,17 +44,9 @@ def main() -> None:
     scratch = training.scratch_folder("student", distill, student, run, *read)
     log = students.distil(model, tokenizer, rows, intents, teacher_logits, distill, run, scratch)
 
-    evaluated = ("validation", "test")
-    with model_folder.new(STUDENT, model, tokenizer) as folder:
-        model = checkpoints.load_classifier(folder)
-        answers = {
-            split: inference.logits_of(model, tokenizer, [row.text for row in rows[split]]) for split in evaluated
-        }
-        labels = {split: splits.labels(rows[split], intents) for split in evaluated}
-        threshold, figures = quality.assess(answers, labels, rule.rate)
-        out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
-    logits.save("student", answers)
-    quality.write("student", figures | model_folder.figures(STUDENT, model))
+    evaluated = {split: rows[split] for split in ("validation", "test")}
+    _, figures = trained.save("student", model, tokenizer, evaluated, intents, rule)
+    quality.write("student", figures)
     training.write_csv(HISTORY, training.history(log))
     shutil.rmtree(scratch, ignore_errors=True)
 

@@ -97,7 +97,7 @@ def main() -> None:
     check_intents(rows, intents)
     splits.save(CLINC, rows, intents)
     report = describe(rows)
-    artifacts.write_json(REPORT, report)
+    artifacts.write_json(REPORT, report, sort_keys=False)  # percentiles in their order
     log.info("%s from %s: %s", dataset.config.name, origin, {name: len(split) for name, split in rows.items()})
     log.info("overlaps: %s", report["overlaps"])
 

@@ -14,23 +14,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from stages.library import (
-    checkpoints,
-    encoding,
-    inference,
-    logits,
-    model_folder,
-    out_of_scope,
-    quality,
-    settings,
-    splits,
-    training,
-)
+from stages.library import checkpoints, encoding, out_of_scope, quality, settings, splits, trained, training
 from stages.library.errors import run_program
 from stages.library.settings import above, at_least
 
 CLINC = Path("data/clinc")
-TEACHER = Path("data/teacher")
 HISTORY = Path("reports/training/teacher.csv")
 
 
@@ -76,14 +64,8 @@ def main() -> None:
     loss = partial(weighted_cross_entropy, weight=teacher.out_of_scope_weight)
     log = training.train(model, tokenizer, **encoded, schedule=teacher, run=run, scratch=scratch, loss=loss)
 
-    with model_folder.new(TEACHER, model, tokenizer) as folder:
-        model = checkpoints.load_classifier(folder)
-        answers = {split: inference.logits_of(model, tokenizer, [row.text for row in rows[split]]) for split in rows}
-        labels = {split: splits.labels(rows[split], intents) for split in rows}
-        threshold, figures = quality.assess(answers, labels, rule.rate)
-        out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
-    logits.save("teacher", answers)
-    quality.write("teacher", figures | model_folder.figures(TEACHER, model))
+    _, figures = trained.save("teacher", model, tokenizer, rows, intents, rule)
+    quality.write("teacher", figures)
     training.write_csv(HISTORY, training.history(log))
     shutil.rmtree(scratch, ignore_errors=True)
 

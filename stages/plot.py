@@ -5,7 +5,6 @@ In:  reports/ (benchmark, prune, sensitivity, data), the student's weights befor
 Out: reports/figures/*.png, reports/report.md, and reports/tradeoff.csv, which `dvc plots` draws by itself.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,28 @@ import pandas as pd
 from matplotlib import style
 from safetensors import safe_open
 
-from stages.library import artifacts, figures, figures_sensitivity, logits, out_of_scope, report, settings, splits
+from stages.library import (
+    artifacts,
+    figures,
+    figures_sensitivity,
+    logits,
+    out_of_scope,
+    report,
+    settings,
+    splits,
+    tensors,
+)
 from stages.library.errors import run_program
-from stages.library.settings import between
 
 CLINC = Path("data/clinc")
 REPORTS = Path("reports")
-SENSITIVITY = REPORTS / "sensitivity"
-STRUCTURED = "structured"
+SENSITIVITY, PRUNE = REPORTS / "sensitivity", REPORTS / "prune"
 FIGURES = REPORTS / "figures"
-STUDENT = Path("data/student/model.safetensors")
+DATA = Path("data")
 COLUMNS = [
     *("accuracy", "accuracy_with_rule", "size_mb", "p50_ms"),
     *("speedup_vs_teacher", "size_ratio_vs_teacher", "pareto"),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    dpi: int = between(50, 600)
 
 
 def largest_matrix(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
@@ -46,28 +48,32 @@ def largest_matrix(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
         return name, file.get_tensor(f"{name}.weight_int8"), file.get_tensor(f"{name}.scales")
 
 
-def weights_figure(quantized_model: Path) -> figures.Figure:
-    path = artifacts.require(quantized_model / "int8.safetensors", "dvc repro quantize")
+def weights_figure(quantized_model: Path, parent: Path) -> figures.Figure:
+    path = artifacts.require(quantized_model / tensors.INT8, "dvc repro quantize")
     name, quantized, scales = largest_matrix(path)
-    with safe_open(artifacts.require(STUDENT, "dvc repro distill"), framework="np") as file:
+    with safe_open(artifacts.require(parent / "model.safetensors", "dvc repro"), framework="np") as file:
         return figures.weight_histogram(name, file.get_tensor(f"{name}.weight"), quantized, scales)
 
 
-def sparsity_figure(methods: list[str]) -> figures.Figure:
-    folder = REPORTS / "prune"
-    return figures.sparsity_schedules(
-        {name: pd.read_csv(artifacts.require(folder / f"{name}-schedule.csv", "dvc repro prune")) for name in methods},
-        {name: artifacts.read_json(folder / f"{name}-layers.json", "dvc repro prune") for name in methods},
-    )
-
-
-def structured_figure() -> figures.Figure:
-    path = artifacts.require(REPORTS / "prune/structured-layers.json", "dvc repro prune")
-    return figures.heads_and_neurons(artifacts.read_json(path, "dvc repro prune"))
+def pruning_figures(variants: report.Rows) -> dict[str, figures.Figure]:
+    """A picture of what single weights went to zero, one of the heads and neurons that are left: as was pruned."""
+    methods = [name.removeprefix("pruned-") for name, row in variants.items() if "encoder_sparsity" in row]
+    layers = {name: artifacts.read_json(PRUNE / f"{name}-layers.json", "dvc repro prune") for name in methods}
+    # Of a method that masks, a layer's entry is its share of zeros; of one that cuts out, what it kept.
+    masked = {name: found for name, found in layers.items() if not any(isinstance(row, dict) for row in found.values())}
+    cut = [name for name in methods if name not in masked]
+    pictures = {}
+    if masked:
+        paths = {name: artifacts.require(PRUNE / f"{name}-schedule.csv", "dvc repro prune") for name in masked}
+        schedules = {name: pd.read_csv(path) for name, path in paths.items()}
+        pictures["sparsity"] = figures.sparsity_schedules(schedules, masked)
+    if cut:
+        pictures["structure"] = figures.heads_and_neurons(layers[cut[0]])
+    return pictures
 
 
 def main() -> None:
-    plot = settings.load(Plot, "plot")
+    plot = settings.load(figures.Plot, "plot")
     benchmark: dict[str, Any] = artifacts.read_json(REPORTS / "benchmark.json", "dvc repro benchmark")
     variants, best = benchmark["variants"], benchmark["best"]
     description = artifacts.read_json(REPORTS / "data.json", "dvc repro fetch-clinc")
@@ -93,13 +99,10 @@ def main() -> None:
         ),
         "domains": figures.accuracy_by_domain(figures.domain_accuracy(answers, labels, domains)),
     }
-    if int8_in_torch := [row["folder"] for name, row in variants.items() if "-torch-" in name]:
-        pictures["weights"] = weights_figure(Path(int8_in_torch[0]))
-    pruned = [name.removeprefix("pruned-") for name, row in variants.items() if "encoder_sparsity" in row]
-    if masked := [method for method in pruned if method != STRUCTURED]:
-        pictures["sparsity"] = sparsity_figure(masked)
-    if STRUCTURED in pruned:
-        pictures["structure"] = structured_figure()
+    if int8_in_torch := [row for name, row in variants.items() if "-torch-" in name]:
+        row = int8_in_torch[0]
+        pictures["weights"] = weights_figure(Path(row["folder"]), DATA / row["parity"]["parent"])
+    pictures |= pruning_figures(variants)
     methods = sorted({name.rpartition("-ort-")[2] for name in variants if "-ort-" in name})
     costs = {method: artifacts.require(SENSITIVITY / f"{method}.csv", "dvc repro sensitivity") for method in methods}
     for method, path in costs.items():

@@ -1,11 +1,11 @@
 """primer: the ideas of compression as pictures and a short page, computed from the project's own models.
 
-In:  data/student/ and its int8 form in PyTorch, the teacher's and the student's logits, data/clinc/, the timing of
-     products in reports/benchmark.json and, where it is a variant, data/pruned-movement/.
+In:  an int8 model of PyTorch (the first in the table) and what it was made from, data/student/ most likely; the
+     teacher's and the student's logits, data/clinc/, the timing of products in reports/benchmark.json and, where it is
+     a variant, data/pruned-movement/.
 Out: reports/primer/README.md and the pictures beside it. No query of the data set is in them.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,13 @@ from stages.library import (
 from stages.library.affine import Affine
 from stages.library.errors import PipelineError, run_program
 from stages.library.primer_figures import Mapped, Softened
-from stages.library.settings import between
 
 CLINC = Path("data/clinc")
-STUDENT = Path("data/student")
-INT8 = "int8.safetensors"
+DATA = Path("data")
 PRUNED = "pruned-movement"
 BENCHMARK = Path("reports/benchmark.json")
 PRIMER = Path("reports/primer")
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    dpi: int = between(50, 600)
 
 
 @torch.inference_mode()
@@ -60,17 +53,19 @@ def inputs_of(folder: Path, layers: list[str], text: str) -> dict[str, np.ndarra
 
 
 def main() -> None:
-    dpi = settings.load(Plot, "plot").dpi
+    dpi = settings.load(figures.Plot, "plot").dpi
     torch.set_num_threads(1)  # with more, sums are taken in another order, and a picture has other bytes
-    weights = load_file(artifacts.require(STUDENT / checkpoints.WEIGHTS, "dvc repro distill"))
     benchmark: dict[str, Any] = artifacts.read_json(BENCHMARK, "dvc repro benchmark")
     if "multiply" not in benchmark:
         raise PipelineError(f"{BENCHMARK} has no `multiply`; run `dvc repro benchmark`")
     folders = {name: Path(row["folder"]) for name, row in benchmark["variants"].items()}
-    int8_in_torch = [folder for name, folder in folders.items() if name.startswith("student-torch-")]
+    int8_in_torch = [row for name, row in benchmark["variants"].items() if name.startswith("student-torch-")]
     if not int8_in_torch:
         raise PipelineError("the primer shows the student in int8, and `quantize` makes none: add dynamic to it")
-    quantized_file = artifacts.require(int8_in_torch[0] / INT8, "dvc repro quantize")
+    chosen = int8_in_torch[0]
+    student_folder = DATA / chosen["parity"]["parent"]
+    weights = load_file(artifacts.require(student_folder / checkpoints.WEIGHTS, "dvc repro"))
+    quantized_file = artifacts.require(Path(chosen["folder"]) / tensors.INT8, "dvc repro quantize")
     integers = load_file(quantized_file)
     with safe_open(quantized_file, framework="np") as file:
         levels = 128 if file.metadata()["reduce_range"] == "true" else 256
@@ -91,7 +86,7 @@ def main() -> None:
     layer = layers[-1]
     matrix = weights[f"{layer}.weight"]
     quantized, scales = integers[f"{layer}.weight_int8"], integers[f"{layer}.scales"]
-    caught = inputs_of(STUDENT, layers, rows[sure].text)
+    caught = inputs_of(student_folder, layers, rows[sure].text)
     inputs = caught[layer]
     lowest, highest = float(inputs.min()), float(inputs.max())
     maps = (
@@ -104,7 +99,7 @@ def main() -> None:
         ),
     )
     before, after = tensors.bytes_by_part(weights), tensors.bytes_by_part(integers)
-    files = [path.stat().st_size for path in (STUDENT / checkpoints.WEIGHTS, quantized_file)]
+    files = [path.stat().st_size for path in (student_folder / checkpoints.WEIGHTS, quantized_file)]
     multiply = benchmark["multiply"]
     pair: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None)
     if PRUNED in folders:

@@ -26,15 +26,14 @@ from stages.library import (
     checkpoints,
     distillation,
     encoding,
-    inference,
     logits,
-    model_folder,
     out_of_scope,
     pruning,
     quality,
     settings,
     splits,
     structured,
+    trained,
     training,
 )
 from stages.library.errors import PipelineError, run_program
@@ -112,7 +111,7 @@ def plan_masks(
     options = {
         "keep_best": False,  # an earlier epoch is a denser model, not a better one
         "callbacks": [schedule],
-        "optimizer": pruning.optimizer(model, prune.learning_rate, score_learning_rate, prune.weight_decay),
+        "optimizer": training.adamw(model, prune, pruning.is_score, score_learning_rate),
     }
     return Plan(options, finish)
 
@@ -156,7 +155,6 @@ def main() -> None:
     run = settings.load(training.Run, "run")
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
     variant = f"pruned-{method}"
-    pruned = Path("data") / variant
 
     intents = splits.load_intents(CLINC)
     rows = {split: splits.load(CLINC, split) for split in splits.SPLITS}
@@ -186,22 +184,14 @@ def main() -> None:
     )
     outcome = plan.finish(log)
 
-    evaluated = ("validation", "test")
-    with model_folder.new(pruned, model, tokenizer) as folder:
-        model = structured.load_classifier(folder)
-        answers = {
-            split: inference.logits_of(model, tokenizer, [row.text for row in rows[split]]) for split in evaluated
-        }
-        labels = {split: splits.labels(rows[split], intents) for split in evaluated}
-        threshold, figures = quality.assess(answers, labels, rule.rate)
-        out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
-    logits.save(variant, answers)
+    evaluated = {split: rows[split] for split in ("validation", "test")}
+    _, figures = trained.save(variant, model, tokenizer, evaluated, intents, rule, load=structured.load_classifier)
     sizes = {
-        "compressed_mb": compressed_mib(pruned / checkpoints.WEIGHTS),
+        "compressed_mb": compressed_mib(trained.DATA / variant / checkpoints.WEIGHTS),
         "compressed_mb_before": compressed_mib(STUDENT / checkpoints.WEIGHTS),
     }
     reached = {"encoder_sparsity": outcome.sparsity}
-    quality.write(variant, figures | model_folder.figures(pruned, model) | sizes | reached)
+    quality.write(variant, figures | sizes | reached)
     artifacts.write_json(REPORTS / f"prune/{method}-layers.json", quality.rounded(outcome.layers))
     training.write_csv(REPORTS / f"prune/{method}-schedule.csv", outcome.schedule)
     training.write_csv(REPORTS / f"training/{variant}.csv", training.history(log))

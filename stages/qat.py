@@ -18,14 +18,13 @@ from stages.library import (
     distillation,
     encoding,
     fake_quantization,
-    inference,
     int8,
     logits,
-    model_folder,
     out_of_scope,
     quality,
     settings,
     splits,
+    trained,
     training,
 )
 from stages.library.artifacts import require
@@ -34,7 +33,6 @@ from stages.library.settings import above, between
 
 CLINC = Path("data/clinc")
 STUDENT = Path("data/student")
-QAT = Path("data/qat")
 HISTORY = Path("reports/training/qat.csv")
 
 
@@ -73,24 +71,19 @@ def main() -> None:
         scratch=scratch,
         trainer=distillation.DistillationTrainer,
         arguments=distillation.DistillationArguments,
-        optimizer=fake_quantization.optimizer(model, qat.learning_rate, qat.range_learning_rate, qat.weight_decay),
+        optimizer=training.adamw(model, qat, fake_quantization.is_range, qat.range_learning_rate),
         alpha=qat.alpha,
         temperature=qat.temperature,
     )
     ranges = quantizer.finish()
 
-    evaluated = ("validation", "test")
-    with model_folder.new(QAT, model, tokenizer) as folder:
+    evaluated = {split: rows[split] for split in ("validation", "test")}
+
+    def with_ranges(folder: Path) -> None:
         calibration.save(folder, qat, ranges)
-        model = checkpoints.load_classifier(folder)
-        answers = {
-            split: inference.logits_of(model, tokenizer, [row.text for row in rows[split]]) for split in evaluated
-        }
-        labels = {split: splits.labels(rows[split], intents) for split in evaluated}
-        threshold, figures = quality.assess(answers, labels, rule.rate)
-        out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
-    logits.save("qat", answers)
-    quality.write("qat", figures | model_folder.figures(QAT, model))
+
+    _, figures = trained.save("qat", model, tokenizer, evaluated, intents, rule, beside=with_ranges)
+    quality.write("qat", figures)
     training.write_csv(HISTORY, training.history(log))
     shutil.rmtree(scratch, ignore_errors=True)
 

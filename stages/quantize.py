@@ -1,10 +1,10 @@
 """quantize: a model with int8 weights, in PyTorch.
 
-Call: python -m stages.quantize METHOD, with METHOD one of
-      dynamic   the student, its activations quantized as they come;
-      static    the student, its activations quantized within ranges seen on training queries;
-      qat       the model of stage qat, within the ranges that it was trained with.
-In:   data/clinc/, and data/student/ or data/qat/.
+Call: python -m stages.quantize METHOD MODEL, with MODEL a folder of data/ and METHOD one of
+      dynamic   activations quantized as they come;
+      static    activations quantized within ranges seen on training queries;
+      qat       activations quantized within the ranges that the stage qat trained the model with.
+In:   data/clinc/, data/MODEL/ and its logits.
 Out:  data/quantized/METHOD/ (config, tokenizer, int8 tensors as safetensors), its logits and figures.
 
 Every query is answered by itself, as it would be served. In a batch, padded to the longest query, an int8 model may
@@ -15,7 +15,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -63,17 +62,8 @@ def qat(parent: Path) -> PreTrainedModel:
     return int8.quantize(checkpoints.load_classifier(parent), *calibration.load(parent, "dvc repro qat"))
 
 
-class Method(NamedTuple):
-    quantized: Callable[[Path], PreTrainedModel]  # the int8 form of the model in a folder
-    parent: str  # the model it is made from
-    made_by: str
-
-
-METHODS = {
-    "dynamic": Method(dynamic, "student", "dvc repro distill"),
-    "static": Method(static, "student", "dvc repro distill"),
-    "qat": Method(qat, "qat", "dvc repro qat"),
-}
+# Each gives the int8 form of the model in a folder.
+METHODS: dict[str, Callable[[Path], PreTrainedModel]] = {"dynamic": dynamic, "static": static, "qat": qat}
 
 
 @torch.inference_mode()
@@ -92,33 +82,35 @@ def answers_of(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=METHODS)
-    name = parser.parse_args().method
-    method, variant, quantized = METHODS[name], f"student-torch-{name}", QUANTIZED / name
+    parser.add_argument("model")
+    arguments = parser.parse_args()
+    method, model_name = arguments.method, arguments.model
+    variant, quantized, made_by = f"student-torch-{method}", QUANTIZED / method, f"dvc repro quantize@{method}"
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 
     intents = splits.load_intents(CLINC)
     rows = {split: splits.load(CLINC, split) for split in ("validation", "test")}
     labels = {split: splits.labels(rows[split], intents) for split in rows}
-    parent = artifacts.require(DATA / method.parent, method.made_by)
+    parent = artifacts.require(DATA / model_name, made_by)
     tokenizer = checkpoints.load_tokenizer(parent)
 
     with artifacts.new_folder(quantized) as folder:
-        int8.save(method.quantized(parent), folder)
+        int8.save(METHODS[method](parent), folder)
         model_folder.save_tokenizer(folder, tokenizer)
-        model = int8.load(folder, made_by=f"dvc repro quantize@{name}")  # what is judged is what was saved
+        model = int8.load(folder, made_by)  # what is judged is what was saved
         answers = {split: answers_of(model, tokenizer, rows[split], batch_size=1) for split in rows}
         batched = answers_of(model, tokenizer, rows["validation"], BATCH)
         threshold, figures = quality.assess(answers, labels, rule.rate)
         out_of_scope.save_rule(folder, intents.names, threshold, rule.rate)
     logits.save(variant, answers)
-    theirs = logits.load(method.parent, method.made_by)["validation"]
+    theirs = logits.load(model_name, made_by)["validation"]
     quality.write(
         variant,
         figures
         | {
             "size_mb": artifacts.size_mib(quantized / int8.WEIGHTS),
             "parameters": checkpoints.load_classifier(parent).num_parameters(),
-            "parity": quality.parity(method.parent, theirs, answers["validation"]),
+            "parity": quality.parity(model_name, theirs, answers["validation"]),
             "parity_in_padded_batches": quality.parity(variant, answers["validation"], batched),
         },
     )

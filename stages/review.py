@@ -87,12 +87,17 @@ def verdict(low: float, high: float, tolerance: float = 0.0) -> str:
     return WORSE if high < -tolerance else WITHIN_NOISE
 
 
+def same_queries(before: Reports, after: Reports) -> bool:
+    """Whether both were measured on the same data set, so that accuracies can be compared, query by query."""
+    return before.params["dataset.rows_sha256"] == after.params["dataset.rows_sha256"]
+
+
 def accuracy(before: Reports, after: Reports) -> tuple[str, set[str]]:
     """The table of accuracies with the rule, and the variants in which they differ beyond noise.
 
     On the same test queries the interval is paired; on others nothing can be said.
     """
-    comparable = before.params["dataset.rows_sha256"] == after.params["dataset.rows_sha256"]
+    comparable = same_queries(before, after)
     moved, rows = set(), []
     for name in _in_both(before, after):
         cells = ["other test queries", ""]
@@ -111,17 +116,13 @@ def accuracy(before: Reports, after: Reports) -> tuple[str, set[str]]:
 
 def speedup_change(before: Reports, after: Reports, name: str) -> tuple[float, float, float]:
     """How many times faster a variant became against its run's teacher, with a 95 % bootstrap interval."""
-    draw = np.random.default_rng(SEED)
-
-    def medians(reports: Reports) -> np.ndarray:
-        """Samples of the ratio of medians, teacher to variant; both are resampled by the same queries."""
-        teacher, ours = reports.real_ms(TEACHER), reports.real_ms(name)
-        rows = draw.integers(len(ours), size=(1000, len(ours)))
-        return np.median(teacher[rows], axis=1) / np.median(ours[rows], axis=1)
-
-    ratio = medians(after) / medians(before)
+    # Two runs, drawn independently of each other: hence two seeds.
+    ratio_after, ratio_before = (
+        statistics.ratio_of_medians_samples(reports.real_ms(TEACHER), reports.real_ms(name), SAMPLES, seed)
+        for reports, seed in ((after, SEED), (before, SEED + 1))
+    )
     point = after.variants[name]["speedup_vs_teacher"] / before.variants[name]["speedup_vs_teacher"]
-    low, high = np.percentile(ratio, [2.5, 97.5])
+    low, high = np.percentile(ratio_after / ratio_before, [2.5, 97.5])
     return point, float(low), float(high)
 
 
@@ -163,19 +164,35 @@ def came_and_went(before: Reports, after: Reports) -> str:
     return " ".join(sentences)
 
 
-def write(before: Reports, after: Reports, base: str, tolerance: float, pictures: str) -> str:
+def on_accuracy(before: Reports, after: Reports, budget: float | None) -> str:
+    """What the table of accuracies can say and, if the test queries differ, cannot.
+
+    Args:
+        budget: the most accuracy that a variant may lose; None where none is set.
+    """
+    if same_queries(before, after):
+        return (
+            f"Paired bootstrap over the same {len(after.correct):,} test queries: an interval that holds zero is noise."
+        )
+    unapplied = "" if budget is None else f" The budget of {100 * budget:.2f} points (--budget) was not applied."
+    return f"The test queries differ, so accuracies before and after cannot be compared.{unapplied}"
+
+
+def write(before: Reports, after: Reports, base: str, tolerance: float, pictures: str, budget: float | None) -> str:
     """The review as Markdown.
 
     Args:
         base: what to call the revision before.
         tolerance: share by which latency ratios of two runs of the same models may differ.
         pictures: what to put before the picture's path, such as a URL.
+        budget: the most accuracy that a variant may lose; None where none is set.
     """
     accuracies, moved_in_accuracy = accuracy(before, after)
     latencies, moved_in_cost = latency(before, after, tolerance)
     moved = moved_in_accuracy | moved_in_cost
     names = [name for name in after.variants if name in moved]
-    changed = f"Changed beyond noise: {', '.join(names)}." if names else "Nothing changed beyond noise."
+    nothing = "Nothing" if same_queries(before, after) else "No size and no latency"
+    changed = f"Changed beyond noise: {', '.join(names)}." if names else f"{nothing} changed beyond noise."
     machines = [reports.benchmark["machine"]["cpu"] for reports in (before, after)]
     other = "" if machines[0] == machines[1] else f" The machines differ: {machines[0]} before, {machines[1]} after."
     best = [reports.benchmark["best"] for reports in (before, after)]
@@ -188,7 +205,7 @@ def write(before: Reports, after: Reports, base: str, tolerance: float, pictures
 
 {accuracies}
 
-Paired bootstrap over the same {len(after.correct):,} test queries: an interval that holds zero is noise.
+{on_accuracy(before, after, budget)}
 
 {latencies}
 
@@ -206,13 +223,17 @@ def _in_both(before: Reports, after: Reports) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.review", description=__doc__.splitlines()[0])
     parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
-    parser.add_argument("--budget", type=float, help="exit 1 if a variant lost more accuracy than this, such as 0.01")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        help="exit 1 if a variant lost more accuracy than this, such as 0.01; on the same test queries only",
+    )
     parser.add_argument("--tolerance", type=float, default=0.15, help="of latency ratios (default 0.15)")
     parser.add_argument("--pictures", default="", help="what to put before the picture's path, such as a URL")
     arguments = parser.parse_args()
     before, after = Reports.at(arguments.base), Reports.at(None)
-    print(write(before, after, arguments.base, arguments.tolerance, arguments.pictures))
-    if arguments.budget is None:
+    print(write(before, after, arguments.base, arguments.tolerance, arguments.pictures, arguments.budget))
+    if arguments.budget is None or not same_queries(before, after):
         return
     losses = {
         name: before.variants[name]["accuracy_with_rule"] - after.variants[name]["accuracy_with_rule"]

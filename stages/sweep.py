@@ -3,7 +3,8 @@
 python -m stages.sweep distill.temperature=2.0,4.0,8.0 distill.alpha=0.1,0.5
 
 Only the stage `distill` and what it needs is run (--target names another), so nothing is timed. The workspace stays as
-it is; each experiment can be looked at (`dvc exp show`) and applied (`dvc exp apply NAME`). Out: reports/sweep/.
+it is; each experiment, NAME-1 and so on, can be looked at (`dvc exp show`) and applied (`dvc exp apply NAME-1`).
+Out: reports/sweep/NAME/, NAME being what --name says.
 """
 
 import argparse
@@ -39,6 +40,14 @@ def queue(name: str, overrides: list[str], target: str) -> None:
     _dvc("exp", "run", "--queue", "--name", name, *settings, target)
 
 
+def belongs(experiment: str | None, name: str) -> bool:
+    """Whether an experiment, of which DVC gives the name if it has one, is of the sweep `name`.
+
+    kd-1 is of the sweep kd; kd-big-1 is not, but of kd-big.
+    """
+    return re.fullmatch(rf"{re.escape(name)}-\d+", experiment or "") is not None
+
+
 def wait(name: str) -> Counter[str]:
     """Work through the queue, one experiment at a time; how many of the sweep's ended as what."""
     _dvc("queue", "start", "--jobs", "1")
@@ -46,7 +55,7 @@ def wait(name: str) -> Counter[str]:
     while True:
         with Repo() as repo:
             tasks = repo.experiments.celery_queue.status()
-        states = Counter(task["status"] for task in tasks if (task["name"] or "").startswith(f"{name}-"))
+        states = Counter(task["status"] for task in tasks if belongs(task["name"], name))
         done = sum(states[state] for state in FINISHED)
         bar = bar or tqdm(total=states.total(), desc=name, unit="experiment")
         bar.update(done - bar.n)
@@ -60,7 +69,7 @@ def collect(name: str, keys: list[str], metric: str) -> pd.DataFrame:
     """A row per experiment that succeeded: its name, the swept keys and the metric."""
     rows = []
     for shown in dvc.api.exp_show():
-        if not (shown["Experiment"] or "").startswith(f"{name}-"):
+        if not belongs(shown["Experiment"], name):
             continue
         rows.append({"experiment": shown["Experiment"]} | {key: _column(shown, key) for key in (*keys, metric)})
     return pd.DataFrame(rows).sort_values(keys, ignore_index=True)
@@ -108,17 +117,22 @@ def picture(table: pd.DataFrame, keys: list[str], metric: str) -> Figure:
     return figure
 
 
-def write(table: pd.DataFrame, keys: list[str], metric: str, command: str) -> None:
-    """reports/sweep/: sweep.csv, sweep.png and README.md."""
+def write(folder: Path, table: pd.DataFrame, keys: list[str], metric: str, command: str) -> None:
+    """The sweep's folder: sweep.csv, sweep.png and README.md; those of other sweeps stay.
+
+    Args:
+        table: a row per experiment, with the columns `experiment`, `keys` and `metric` (0 to 1).
+        command: how the sweep was started.
+    """
     best = table.loc[table[metric].idxmax()]
     style.use(figures.STYLE)
-    with artifacts.new_file(SWEEP / "sweep.csv") as scratch:
+    with artifacts.new_file(folder / "sweep.csv") as scratch:
         table.round(6).to_csv(scratch, index=False, lineterminator="\n")
-    figures.save(picture(table, keys, metric), SWEEP / "sweep.png", dpi=120)
+    figures.save(picture(table, keys, metric), folder / "sweep.png", dpi=120)
     rows = [
         [row["experiment"], *(shown(row[key]) for key in keys), percent(row[metric])] for _, row in table.iterrows()
     ]
-    text = f"""# A sweep
+    text = f"""# Sweep {folder.name}
 
 Made by `{command}`; chosen on validation, test queries play no part.
 
@@ -129,7 +143,7 @@ Best: **{best["experiment"]}**. `dvc exp apply {best["experiment"]}` brings it i
 
 ![{metric} over {keys[0]}](sweep.png)
 """
-    artifacts.write_text(SWEEP / "README.md", text)
+    artifacts.write_text(folder / "README.md", text)
 
 
 def _dvc(*arguments: str) -> None:
@@ -140,7 +154,7 @@ def _dvc(*arguments: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.sweep", description=__doc__.splitlines()[0])
     parser.add_argument("override", nargs="+", help="KEY=VALUE, or KEY=VALUE,VALUE,... to sweep over the values")
-    parser.add_argument("--name", default="sweep", help="the experiments are NAME-1, NAME-2, ... (default sweep)")
+    parser.add_argument("--name", default="distill", help="the experiments are NAME-1, NAME-2, ... (default distill)")
     parser.add_argument("--target", default="distill", help="the stage to run (default distill)")
     parser.add_argument("--metric", default="student.validation.accuracy", help="what is compared, of 0 to 1")
     arguments = parser.parse_args()
@@ -154,8 +168,9 @@ def main() -> None:
             f"{states['Failed']} experiments failed: `dvc queue status` names them, `dvc queue logs` says why"
         )
     table = collect(arguments.name, keys, arguments.metric)
-    write(table, keys, arguments.metric, f"python -m stages.sweep {' '.join(sys.argv[1:])}")
-    print((SWEEP / "README.md").read_text(encoding="utf-8"))
+    folder = SWEEP / arguments.name
+    write(folder, table, keys, arguments.metric, f"python -m stages.sweep {' '.join(sys.argv[1:])}")
+    print((folder / "README.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

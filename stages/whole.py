@@ -9,8 +9,11 @@ Out: .whole/, a project of its own, and reports/whole/: its reports and its dvc.
 
 import argparse
 import shutil
+import sys
 import tempfile
 from pathlib import Path
+
+from dvc.repo import Repo
 
 from stages import params
 from stages.library import artifacts, project_copy
@@ -48,7 +51,10 @@ def main() -> None:
         return
     project_copy.create(WHOLE, CONFIG)
     params.compose(WHOLE / PARAMS, CONFIG)
-    project_copy.run(WHOLE, "dvc", "cache", "dir", "--local", str(Path(".dvc/cache").resolve()))
+    with Repo() as repo:  # wherever it is: `dvc cache dir` may name a shared one
+        cache = repo.cache.local_cache_dir
+    project_copy.run(WHOLE, "dvc", "cache", "dir", "--local", cache)
+    project_copy.run(WHOLE, sys.executable, "-m", "stages.clean")
     project_copy.run(WHOLE, "dvc", "repro")
     bring_back(WHOLE)
     print(f"\nThe report is {REPORTS}/report.md.")

@@ -198,8 +198,8 @@ def built_once(tmp_path_factory: pytest.TempPathFactory, overrides: list[str]) -
         composed = yaml.safe_load(Path("params.yaml").read_text())
         for method in composed["prune"]:
             run(prune, monkeypatch, method)
-        for method in composed["variants"]["torch"]:
-            run(quantize, monkeypatch, method)
+        for method, model in composed["variants"]["torch"].items():
+            run(quantize, monkeypatch, method, model)
         for model in composed["variants"]["models"]:
             run(onnx_export, monkeypatch, model)
             for method in composed["variants"]["ort"]:

@@ -144,6 +144,11 @@ def test_only_onnx_variants_count_as_deployable(table: dict[str, dict[str, Any]]
 
 def test_best_is_the_rules_choice_from_the_table(report: dict[str, Any]) -> None:
     assert report["best"] == benchmark.best_deployable(report["variants"], 0.01, 0.1)
+    assert report["budget"] == {"max_accuracy_drop": 0.01, "tie": 0.1}
+
+
+def test_variants_stand_in_the_order_of_the_table(table: dict[str, dict[str, Any]]) -> None:
+    assert list(table)[:2] == ["teacher", "student"]
 
 
 def test_models_left_out_of_the_variants_are_left_out_of_the_table(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from stages.library import fake_quantization, int8
+from stages.library import fake_quantization, int8, training
 from stages.library.fake_quantization import FakeQuantizedInput, FakeQuantizer, fake_quantize_rows
 from stages.library.int8 import Range, Scheme
 
@@ -136,7 +136,12 @@ def test_a_range_never_leaves_zero_out() -> None:
 
 def test_ranges_have_a_learning_rate_of_their_own_and_do_not_decay(model: PreTrainedModel) -> None:
     FakeQuantizer.attach(model, scheme(), ranges_of(model, scheme()))
-    groups = fake_quantization.optimizer(model, 1e-4, 1e-2, 0.1).param_groups
+    groups = training.adamw(
+        model,
+        training.Schedule(epochs=1, batch_size=8, learning_rate=1e-4, warmup=0.0, weight_decay=0.1),
+        fake_quantization.is_range,
+        1e-2,
+    ).param_groups
     rates = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
     assert len(rates) == len(list(model.parameters()))
     layer = model.bert.pooler.dense

@@ -458,7 +458,7 @@ def test_a_sweep_of_six_goes_through_the_queue_and_leaves_the_workspace(copy: Pa
     before = contents(copy / "data"), (copy / "params.yaml").read_bytes()
     values = ("distill.temperature=2.0,4.0,8.0", "distill.alpha=0.1,0.5")
     command(copy, "stages.sweep", "--name", "kd", *values)
-    with (copy / "reports/sweep/sweep.csv").open() as file:
+    with (copy / "reports/sweep/kd/sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["distill.temperature"], row["distill.alpha"]) for row in rows] == [
         (temperature, alpha) for temperature in ("2.0", "4.0", "8.0") for alpha in ("0.1", "0.5")

@@ -82,7 +82,7 @@ def test_without_a_deployable_variant_in_the_budget_the_report_says_so(
     path.write_text(json.dumps(json.loads(path.read_text()) | {"best": None}))
     run(plot, monkeypatch)
     report = (built / "reports/report.md").read_text()
-    assert "No deployable variant is within the accuracy budget" in report
+    assert "No deployable variant is within 1 point of the teacher on validation." in report
     assert "| **" not in report
 
 
@@ -96,7 +96,7 @@ def test_without_a_deployable_variant_in_the_budget_the_report_says_so(
         ("reports/prune/structured-layers.json", "dvc repro prune"),
         ("reports/sensitivity/static.csv", "dvc repro sensitivity"),
         ("data/quantized/dynamic/int8.safetensors", "dvc repro quantize"),
-        ("data/student/model.safetensors", "dvc repro distill"),
+        ("data/student/model.safetensors", "dvc repro"),
         ("data/logits/teacher.safetensors", "dvc repro"),
     ],
 )

@@ -27,7 +27,10 @@ from stages.library.errors import PipelineError
 
 PICTURES = {"affine", "weights", "storage", "multiply", "temperature", "gradient", "pruning"}
 LAYER = "bert.encoder.layer.3.output.dense"
-VARIANTS = {"teacher": {"folder": "data/teacher"}, "student-torch-dynamic": {"folder": "data/quantized/dynamic"}}
+VARIANTS = {
+    "teacher": {"folder": "data/teacher"},
+    "student-torch-dynamic": {"folder": "data/quantized/dynamic", "parity": {"parent": "student"}},
+}
 INTENTS = splits.Intents(["alarm", "music", "weather", "oos"], dict.fromkeys(["alarm", "music", "weather"], "daily"))
 ROWS = {
     split: splits.canonical([splits.Row(*row) for name in names for row in micro_data_set()[name]])
@@ -141,7 +144,7 @@ def test_formulas_have_no_escapes_that_markdown_would_take_for_its_own(page: str
 @pytest.mark.parametrize(
     ("gone", "made_by"),
     [
-        ("data/student/model.safetensors", "dvc repro distill"),
+        ("data/student/model.safetensors", "dvc repro"),
         ("data/quantized/dynamic/int8.safetensors", "dvc repro quantize"),
         ("data/logits/teacher.safetensors", "dvc repro finetune-teacher"),
         ("data/logits/student.safetensors", "dvc repro distill"),
@@ -209,6 +212,16 @@ def test_a_layer_is_given_what_its_predecessors_give(inputs: Path) -> None:
     state = {name: torch.from_numpy(value) for name, value in load_file("data/student/model.safetensors").items()}
     linear = torch.from_numpy(caught[before]) @ state[f"{before}.weight"].T + state[f"{before}.bias"]
     assert caught[LAYER] == pytest.approx(torch.nn.functional.gelu(linear).numpy(), abs=1e-5)
+
+
+def test_an_int8_model_is_set_against_the_one_it_was_made_from(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(primer, monkeypatch)
+    expected = contents(Path("reports/primer"))
+    (inputs / "data/student").rename(inputs / "data/qat")
+    path = inputs / "reports/benchmark.json"
+    path.write_text(path.read_text().replace('"parent": "student"', '"parent": "qat"'))
+    run(primer, monkeypatch)
+    assert contents(Path("reports/primer")) == expected
 
 
 def test_seven_bit_activations_are_drawn_as_such(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

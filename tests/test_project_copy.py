@@ -28,6 +28,7 @@ TRACKED = {
     "params.yaml": "plot:\n  dpi: 150\n",
     "reports/report.md": "real results",
     "stages/__init__.py": "",
+    "stages/clean.py": "",
     "stages/predict.py": "import sys\nprint(sys.argv)\n",
     "tests/test_one.py": "",
 }
@@ -35,7 +36,14 @@ UNTRACKED = {"stages/new.py": "1", "stages/__pycache__/one.pyc": "", "data/teach
 COPIED = {
     *(".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "conf/config.yaml", "conf/demo.yaml"),
     "data/.gitignore",
-    *("data/sample/sample.json", "dvc.yaml", "stages/__init__.py", "stages/predict.py", "stages/new.py"),
+    *(
+        "data/sample/sample.json",
+        "dvc.yaml",
+        "stages/__init__.py",
+        "stages/clean.py",
+        "stages/predict.py",
+        "stages/new.py",
+    ),
 }
 
 

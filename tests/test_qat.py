@@ -15,7 +15,7 @@ from stages import qat, quantize
 from stages.library import calibration, fake_quantization, int8, logits, quality, splits, training
 from stages.library.errors import PipelineError
 
-METHODS = ("static", "qat")
+METHODS = {"static": "student", "qat": "qat"}  # and the model that each is applied to
 LAYER = "bert.encoder.layer.1.output.dense"
 
 
@@ -37,8 +37,8 @@ def quantized_once(built_once: Path, settings: list[str], tmp_path_factory: pyte
         monkeypatch.chdir(folder)
         compose(*settings)
         run(qat, monkeypatch)
-        for method in METHODS:
-            run(quantize, monkeypatch, method)
+        for method, model in METHODS.items():
+            run(quantize, monkeypatch, method, model)
     return folder
 
 
@@ -169,7 +169,7 @@ def test_an_interrupted_run_goes_on_with_its_ranges_and_ends_with_the_same_bytes
         run(qat, monkeypatch)
     assert any(message.startswith("resuming from data/.training/qat-") for message in caplog.messages)
     for method in METHODS:
-        run(quantize, monkeypatch, method)
+        run(quantize, monkeypatch, method, METHODS[method])
     assert outputs(quantized) == outputs(quantized_once)
 
 
@@ -177,7 +177,7 @@ def test_the_settings_reach_the_model(quantized: Path, settings: list[str], monk
     narrow = ["range=percentile", "percentile=90", "float_layers=[classifier]", "reduce_range=true"]
     before = load_file("data/quantized/static/int8.safetensors")
     compose(*settings, *(f"quantize.static.{value}" for value in narrow))
-    run(quantize, monkeypatch, "static")
+    run(quantize, monkeypatch, "static", "student")
     after = load_file("data/quantized/static/int8.safetensors")
     assert after[f"{LAYER}.input_scale"] * 127 < before[f"{LAYER}.input_scale"] * 255
     assert after[f"{LAYER}.input_zero_point"] <= 127
@@ -188,9 +188,9 @@ def test_the_settings_reach_the_model(quantized: Path, settings: list[str], monk
 @pytest.mark.parametrize(
     ("gone", "method", "message"),
     [
-        ("data/qat", "qat", "data/qat not found; run `dvc repro qat`"),
+        ("data/qat", "qat", "data/qat not found; run `dvc repro quantize@qat`"),
         ("data/qat/ranges.json", "qat", "data/qat/ranges.json not found; run `dvc repro qat`"),
-        ("data/student", "static", "data/student not found; run `dvc repro distill`"),
+        ("data/student", "static", "data/student not found; run `dvc repro quantize@static`"),
     ],
 )
 def test_without_its_parent_a_method_says_what_to_run_and_writes_nothing(
@@ -199,7 +199,7 @@ def test_without_its_parent_a_method_says_what_to_run_and_writes_nothing(
     (quantized / gone).rename(quantized / "elsewhere")
     before = contents(quantized)
     with pytest.raises(PipelineError, match=message):
-        run(quantize, monkeypatch, method)
+        run(quantize, monkeypatch, method, METHODS[method])
     assert contents(quantized) == before
 
 
@@ -209,7 +209,7 @@ def test_a_layer_that_there_is_not_is_refused(
     compose(*settings, "quantize.static.float_layers=[head]")
     before = contents(quantized)
     with pytest.raises(PipelineError, match=r"`float_layers` has 'head', but no layer is called so; there are: bert"):
-        run(quantize, monkeypatch, "static")
+        run(quantize, monkeypatch, "static", "student")
     assert contents(quantized) == before
 
 
@@ -217,6 +217,6 @@ def test_another_method_is_refused_and_all_are_named(
     quantized: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        run(quantize, monkeypatch, "ternary")
+        run(quantize, monkeypatch, "ternary", "student")
     assert "choose from" in (said := capsys.readouterr().err)
     assert all(method in said for method in ("dynamic", *METHODS))

@@ -83,7 +83,7 @@ def test_cached_logits_are_what_the_saved_model_gives_one_query_at_a_time(built:
 
 
 def test_the_same_again_gives_the_same_bytes(built: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(quantize, monkeypatch, "dynamic")
+    run(quantize, monkeypatch, "dynamic", "student")
     for name in ("data/quantized", "data/logits", "reports/quality"):
         assert contents(built / name) == contents(built_once / name)
 
@@ -99,7 +99,7 @@ def test_the_settings_reach_the_file(overrides: list[str], monkeypatch: pytest.M
         "quantize.dynamic.embeddings=false",
         "quantize.dynamic.reduce_range=true",
     )
-    run(quantize, monkeypatch, "dynamic")
+    run(quantize, monkeypatch, "dynamic", "student")
     tensors = load_file(WEIGHTS)
     assert len(np.unique(tensors["bert.pooler.dense.scales"])) == 1
     assert tensors[f"{EMBEDDINGS}.weight"].dtype == np.float32
@@ -110,6 +110,6 @@ def test_the_settings_reach_the_file(overrides: list[str], monkeypatch: pytest.M
 def test_without_a_student_it_says_what_to_run_and_writes_nothing(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (built / "data/student").rename(built / "elsewhere")
     before = contents(built)
-    with pytest.raises(PipelineError, match="data/student not found; run `dvc repro distill`"):
-        run(quantize, monkeypatch, "dynamic")
+    with pytest.raises(PipelineError, match="data/student not found; run `dvc repro quantize@dynamic`"):
+        run(quantize, monkeypatch, "dynamic", "student")
     assert contents(built) == before

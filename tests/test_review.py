@@ -106,13 +106,33 @@ def test_budget_stops_a_loss_of_accuracy(
         reviewed(monkeypatch, capsys, "--budget", "0.1")
 
 
-def test_another_data_set_is_not_paired(
-    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def on_another_data_set() -> None:
+    """As if this run's data set were another."""
     text = Path("params.yaml").read_text()
     line = next(line for line in text.splitlines() if "rows_sha256" in line)
     Path("params.yaml").write_text(text.replace(line, "  rows_sha256: other"))
-    assert "other test queries" in row(reviewed(monkeypatch, capsys), "accuracy", "student")
+
+
+def test_another_data_set_is_not_paired(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = len(pd.read_csv(review.CORRECT))
+    assert f"Paired bootstrap over the same {count} test queries" in reviewed(monkeypatch, capsys)
+    on_another_data_set()
+    text = reviewed(monkeypatch, capsys)
+    assert "other test queries" in row(text, "accuracy", "student")
+    assert "The test queries differ, so accuracies before and after cannot be compared.\n" in text
+    assert "No size and no latency changed beyond noise." in text
+    assert "Paired bootstrap" not in text
+
+
+def test_budget_is_not_applied_to_other_test_queries(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered_wrongly("student", share=0.2)
+    on_another_data_set()
+    text = reviewed(monkeypatch, capsys, "--budget", "0.01")
+    assert "cannot be compared. The budget of 1.00 points (--budget) was not applied.\n" in text
 
 
 def test_unknown_base_is_one_clear_error(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """sweep: what is swept over, and how values of any kind are shown. A whole sweep runs in test_pipeline.py."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
@@ -31,3 +33,36 @@ def test_layers_are_drawn_too() -> None:
     figure = sweep.picture(table, ["student.layers"], "m")
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["[1, 3, 5]", "[0, 2, 4]"]
     plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "expected"),
+    [
+        ("kd-1", True),
+        ("kd-12", True),
+        ("kd-big-1", False),
+        ("kd-1-more", False),
+        ("my-kd-1", False),
+        ("kd", False),
+        (None, False),
+    ],
+)
+def test_experiments_of_a_sweep_are_its_name_and_a_number(experiment: str | None, expected: bool) -> None:
+    assert sweep.belongs(experiment, "kd") is expected
+
+
+def test_a_dot_in_the_name_is_a_dot() -> None:
+    assert sweep.belongs("v1.0-1", "v1.0")
+    assert not sweep.belongs("v1x0-1", "v1.0")
+
+
+def test_another_sweep_leaves_the_reports_of_the_first(tmp_path: Path) -> None:
+    def table(name: str) -> pd.DataFrame:
+        return pd.DataFrame({"experiment": [f"{name}-1", f"{name}-2"], "k": [1.0, 2.0], "m": [0.5, 0.6]})
+
+    sweep.write(tmp_path / "kd", table("kd"), ["k"], "m", "first")
+    before = (tmp_path / "kd" / "sweep.csv").read_bytes()
+    sweep.write(tmp_path / "kd-big", table("kd-big"), ["k"], "m", "second")
+    assert (tmp_path / "kd" / "sweep.csv").read_bytes() == before
+    assert {path.name for path in (tmp_path / "kd-big").iterdir()} == {"README.md", "sweep.csv", "sweep.png"}
+    assert "Best: **kd-big-2**" in (tmp_path / "kd-big" / "README.md").read_text()

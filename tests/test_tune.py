@@ -75,22 +75,31 @@ def trials_of(storage: str = CONFIG["search"]["storage"]) -> list[FrozenTrial]:
         return []
 
 
-def start_worker(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stages.tune", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
+class Worker(subprocess.Popen[bytes]):
+    """A search in a process of its own. What it says goes to a file: a pipe left unread would fill and stop it."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
+        super().__init__(
+            [sys.executable, "-m", "stages.tune", *arguments],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stderr=self._log,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def ended(self) -> str:
+        """All it said, once it has ended."""
+        self.wait(timeout=300)
+        self._log.seek(0)
+        return self._log.read().decode()
 
 
-def wait_until(condition: Callable[[], bool], *workers: subprocess.Popen[str]) -> None:
+def wait_until(condition: Callable[[], bool], *workers: Worker) -> None:
     limit = time.monotonic() + 120
     while not condition():
         for number, worker in enumerate(workers):
-            assert worker.poll() is None, f"worker {number} has ended: {worker.communicate()[1][-4000:]}"
+            assert worker.poll() is None, f"worker {number}: {worker.ended()[-4000:]}"
         assert time.monotonic() < limit
         time.sleep(0.02)
 
@@ -161,10 +170,10 @@ def test_a_killed_search_goes_on_with_the_same_study_and_loses_no_trial(
     searched: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     configure(**{"space.epochs": {"low": 10, "high": 10, "step": 1}, "pruner.keep": 100})
-    worker = start_worker(searched)
+    worker = Worker(searched)
     wait_until(lambda: any(trial.number >= 1 for trial in in_the_middle(trials_of(), 2, 8)), worker)
     os.kill(worker.pid, signal.SIGKILL)
-    worker.communicate()
+    worker.wait()
     killed = trials_of()
     (victim,) = (trial for trial in killed if trial.state.name == "RUNNING")
     assert len(finished(killed)) == victim.number
@@ -223,16 +232,16 @@ def test_workers_share_the_trials_of_a_postgresql_study_and_one_takes_over_from_
     searched: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Trials long enough for both workers to be amid one at once, however unlike their starts.
-    configure(**{"space.epochs": {"low": 60, "high": 60, "step": 1}, "search.trials": 5})
+    configure(**{"space.epochs": {"low": 40, "high": 40, "step": 1}, "search.trials": 5})
     arguments = ("--storage", postgresql)
-    workers = [start_worker(searched, *arguments) for _ in range(2)]  # at once, and the database is empty
-    wait_until(lambda: len(in_the_middle(trials_of(postgresql), 1, 50)) == 2, *workers)
+    workers = [Worker(searched, *arguments) for _ in range(2)]  # at once, and the database is empty
+    wait_until(lambda: len(in_the_middle(trials_of(postgresql), 1, 35)) == 2, *workers)
     os.kill(workers[1].pid, signal.SIGKILL)
-    dead = workers[1].communicate()[1]
+    dead = workers[1].ended()
 
     caplog.set_level("INFO", logger="stages.tune")
     run(tune, monkeypatch, *arguments)
-    alive = workers[0].communicate()[1]
+    alive = workers[0].ended()
     assert workers[0].returncode == 0, alive
 
     trials = trials_of(postgresql)

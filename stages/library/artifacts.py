@@ -47,9 +47,13 @@ def write_text(path: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """`content` as JSON that diffs well: sorted keys, two spaces, a newline at the end."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+def write_json(path: Path, content: Any, *, sort_keys: bool = True) -> None:
+    """`content` as JSON that diffs well: sorted keys, two spaces, a newline at the end.
+
+    Args:
+        sort_keys: False where the order says something.
+    """
+    write_text(path, json.dumps(content, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, made_by: str) -> Any:

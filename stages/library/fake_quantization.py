@@ -130,18 +130,6 @@ class FakeQuantizer:
         return ranges
 
 
-def optimizer(model: nn.Module, learning_rate: float, range_learning_rate: float, weight_decay: float) -> Any:
-    """AdamW with a rate of its own for the ranges, and no decay for these, biases and normalizations."""
-    groups: dict[str, list[nn.Parameter]] = {"ranges": [], "decayed": [], "plain": []}
-    for name, parameter in model.named_parameters():
-        kind = "ranges" if "fake_quantized_input" in name else "decayed" if parameter.ndim > 1 else "plain"
-        groups[kind].append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": groups["decayed"], "weight_decay": weight_decay},
-            {"params": groups["plain"], "weight_decay": 0.0},
-            {"params": groups["ranges"], "weight_decay": 0.0, "lr": range_learning_rate},
-        ],
-        lr=learning_rate,
-        fused=True,
-    )
+def is_range(name: str) -> bool:
+    """Whether a parameter of that name is an end of an input's range."""
+    return "fake_quantized_input" in name

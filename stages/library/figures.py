@@ -1,6 +1,7 @@
 """The pictures of the report. Each function takes what it draws and returns a matplotlib figure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from stages.library import artifacts
+from stages.library.settings import between
 
 matplotlib.use("Agg")
 
@@ -50,6 +52,13 @@ def save(figure: Figure, path: Path, dpi: int) -> None:
     plt.close(figure)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """What `plot` in params.yaml says of every picture."""
+
+    dpi: int = between(50, 600)
+
+
 LABELS = 12  # more points than this cannot all be labelled
 
 
@@ -58,7 +67,7 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
 
     Args:
         table: a row per variant, with accuracy_with_rule (0 to 1), p50_ms, size_mb and pareto. With many rows, only
-            those of the front and the first, the teacher, are labelled.
+            those of the front and the teacher are labelled.
     """
     figure, axes = plt.subplots(figsize=(9, 5.5))
     area = table["size_mb"] * 12
@@ -93,7 +102,7 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     axes.tick_params(axis="x", which="minor", labelsize=8)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     axes.margins(x=0.16, y=0.28)
-    _label_points(axes, table if len(table) <= LABELS else table[table["pareto"] | (table.index == table.index[0])])
+    _label_points(axes, table if len(table) <= LABELS else table[table["pareto"] | (table.index == "teacher")])
     axes.set_xlabel("latency, p50 over real queries, one at a time (ms, logarithmic)")
     axes.set_ylabel("accuracy with the out-of-scope rule")
     axes.set_title("Accuracy over latency; bubble area is size, dark dots are the Pareto front")
@@ -255,7 +264,7 @@ def score_distribution(scores: np.ndarray, outside: np.ndarray, threshold: float
     axes.set_yticks([])
     axes.set_ylabel("density")
     axes.set_title(f"Scores of the test queries, {variant}")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
 

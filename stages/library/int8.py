@@ -33,10 +33,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from stages.library import artifacts
+from stages.library import artifacts, tensors
 from stages.library.errors import PipelineError
 
-WEIGHTS = "int8.safetensors"
+WEIGHTS = tensors.INT8
 
 
 @dataclass(frozen=True, kw_only=True)

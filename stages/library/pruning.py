@@ -118,21 +118,9 @@ class Pruner:
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
 
 
-def optimizer(model: nn.Module, learning_rate: float, score_learning_rate: float, weight_decay: float) -> Any:
-    """AdamW with a rate of its own for the scores, and no decay for scores, biases and normalizations."""
-    groups: dict[str, list[nn.Parameter]] = {"scores": [], "decayed": [], "plain": []}
-    for name, parameter in model.named_parameters():
-        kind = "scores" if name.endswith(".scores") else "decayed" if parameter.ndim > 1 else "plain"
-        groups[kind].append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": groups["decayed"], "weight_decay": weight_decay},
-            {"params": groups["plain"], "weight_decay": 0.0},
-            {"params": groups["scores"], "weight_decay": 0.0, "lr": score_learning_rate},
-        ],
-        lr=learning_rate,
-        fused=True,
-    )
+def is_score(name: str) -> bool:
+    """Whether a parameter of that name holds a mask's scores."""
+    return name.endswith(".scores")
 
 
 @dataclass

@@ -203,12 +203,14 @@ def distillation(variants: Rows) -> str:
 def summary(benchmark: Mapping[str, Any]) -> str:
     """The best variant, the main table and how to read it; the report and the README both open with it."""
     variants, best = benchmark["variants"], benchmark["best"]
+    drop, tie = (100 * benchmark["budget"][key] for key in ("max_accuracy_drop", "tie"))
+    near = f"{drop:g} {'point' if drop == 1 else 'points'} of the teacher on validation"
     chosen = (
-        f"Best deployable variant: **{best}**, the fastest within the accuracy budget on validation "
-        f"({variants[best]['size_ratio_vs_teacher']:.1f} times smaller and "
-        f"{variants[best]['speedup_vs_teacher']:.1f} times faster than the teacher)."
+        f"Best deployable variant: **{best}**, {variants[best]['size_ratio_vs_teacher']:.1f} times smaller and "
+        f"{variants[best]['speedup_vs_teacher']:.1f} times faster than the teacher. Of the deployable variants within "
+        f"{near}, and there within {tie:g} % of the fastest one's latency, it is the most accurate."
         if best
-        else "No deployable variant is within the accuracy budget on validation."
+        else f"No deployable variant is within {near}."
     )
     return f"""{chosen}
 

@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-COSTS = ["changed", "mean_difference", "max_difference"]
-
 
 def cost(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
     """What separates two arrays of logits (queries, labels): answers changed (0 to 1), mean and largest difference."""

@@ -26,6 +26,20 @@ def paired_difference(
     return float(difference.mean()), (float(low), float(high))
 
 
+def ratio_of_medians_samples(numerator: np.ndarray, denominator: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Bootstrap samples of median(numerator) / median(denominator), shape (samples,).
+
+    A query is drawn with both its times: a long query is slow for both.
+
+    Args:
+        numerator, denominator: times of two variants on the same queries, shape (queries,).
+        samples: bootstrap samples.
+        seed: of the draws.
+    """
+    rows = np.random.default_rng(seed).integers(len(numerator), size=(samples, len(numerator)))
+    return np.median(numerator[rows], axis=1) / np.median(denominator[rows], axis=1)
+
+
 def ratio_of_medians(
     numerator: np.ndarray, denominator: np.ndarray, samples: int, seed: int
 ) -> tuple[float, tuple[float, float]]:
@@ -34,7 +48,5 @@ def ratio_of_medians(
     Args:
         numerator, denominator: times of two variants on the same queries, shape (queries,).
     """
-    rows = np.random.default_rng(seed).integers(len(numerator), size=(samples, len(numerator)))
-    ratios = np.median(numerator[rows], axis=1) / np.median(denominator[rows], axis=1)
-    low, high = np.percentile(ratios, [2.5, 97.5])
+    low, high = np.percentile(ratio_of_medians_samples(numerator, denominator, samples, seed), [2.5, 97.5])
     return float(np.median(numerator) / np.median(denominator)), (float(low), float(high))

@@ -1,11 +1,11 @@
 """The student before and during its training: what it starts from, and one run of distillation from cached logits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from stages.library import checkpoints, distillation, encoding, splits, training
 from stages.library.errors import PipelineError
@@ -57,7 +57,6 @@ def distil(
     distill: Distill,
     run: training.Run,
     scratch: Path,
-    callbacks: Sequence[TrainerCallback] = (),
 ) -> list[dict[str, float]]:
     """Train `model` in place, on the labels and on what the teacher said.
 
@@ -79,7 +78,6 @@ def distil(
         scratch=scratch,
         trainer=distillation.DistillationTrainer,
         arguments=distillation.DistillationArguments,
-        callbacks=callbacks,
         alpha=distill.alpha,
         temperature=distill.temperature,
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+INT8 = "int8.safetensors"  # the file of a model that `quantize` wrote
 PARTS = ("embeddings", "attention", "feed-forward", "head")
 KINDS = ("int8", "scales", "float32")
 

@@ -13,6 +13,7 @@ import cpuinfo
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import nn
 from transformers import (
     DataCollatorWithPadding,
     EvalPrediction,
@@ -178,6 +179,28 @@ def train(
         log.info("resuming from %s", checkpoint)
     engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return list(engine.state.log_history)
+
+
+def adamw(
+    model: nn.Module, schedule: Schedule, own: Callable[[str], bool], own_learning_rate: float
+) -> torch.optim.Optimizer:
+    """AdamW with a rate of its own for the parameters that `own` names; they, biases and normalizations do not decay.
+
+    Args:
+        own: from a parameter's name.
+    """
+    groups: dict[str, list[nn.Parameter]] = {"decayed": [], "plain": [], "own": []}
+    for name, parameter in model.named_parameters():
+        groups["own" if own(name) else "decayed" if parameter.ndim > 1 else "plain"].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": groups["decayed"], "weight_decay": schedule.weight_decay},
+            {"params": groups["plain"], "weight_decay": 0.0},
+            {"params": groups["own"], "weight_decay": 0.0, "lr": own_learning_rate},
+        ],
+        lr=schedule.learning_rate,
+        fused=True,
+    )
 
 
 def history(entries: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
