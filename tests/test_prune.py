@@ -16,7 +16,14 @@ from stages import prune
 from stages.library import splits, training
 from stages.library.errors import PipelineError
 
-OUTPUTS = ("data/pruned-movement", "data/logits", "reports/quality", "reports/training", "reports/prune")
+OUTPUTS = (
+    "data/pruned-movement",
+    "data/pruned-structured",
+    "data/logits",
+    "reports/quality",
+    "reports/training",
+    "reports/prune",
+)
 LINEAR = (
     *(f"attention.self.{name}" for name in ("query", "key", "value")),
     *("attention.output.dense", "intermediate.dense", "output.dense"),
@@ -130,8 +137,9 @@ def test_the_folder_is_an_ordinary_model_and_gives_the_cached_logits(built: Path
             np.testing.assert_allclose(logits, found, atol=1e-5)
 
 
-def test_an_interrupted_run_goes_on_with_its_masks_and_ends_with_the_same_bytes(
-    built: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("method", ["movement", "structured"])
+def test_an_interrupted_run_goes_on_with_what_it_has_cut_and_ends_with_the_same_bytes(
+    built: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
     count = iter((1, 2))
 
@@ -143,10 +151,10 @@ def test_an_interrupted_run_goes_on_with_its_masks_and_ends_with_the_same_bytes(
     with monkeypatch.context() as interrupted:
         interrupted.setattr(training, "accuracy", accuracy)
         with pytest.raises(KeyboardInterrupt):
-            run(prune, interrupted, "movement")
+            run(prune, interrupted, method)
     with caplog.at_level("INFO"):
-        run(prune, monkeypatch, "movement")
-    assert any(message.startswith("resuming from data/.training/pruned-movement-") for message in caplog.messages)
+        run(prune, monkeypatch, method)
+    assert any(message.startswith(f"resuming from data/.training/pruned-{method}-") for message in caplog.messages)
     assert outputs(built) == outputs(built_once)
 
 
