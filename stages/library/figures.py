@@ -141,11 +141,11 @@ def sizes(table: pd.DataFrame, compressed: Mapping[str, float]) -> Figure:
         note = f"{size:.1f}"
         if name in compressed:
             axes.plot([compressed[str(name)]] * 2, [place - 0.35, place + 0.35], color="black", linewidth=2)
-            note += f"  ({compressed[str(name)]:.1f} compressed, the black line)"
+            note += f"  ({compressed[str(name)]:.1f} compressed)"
         axes.text(size + 0.8, place, note, va="center", fontsize=9)
     axes.set_xlim(0, rows["size_mb"].max() * 1.15)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("size of the model file (MiB)")
+    axes.set_xlabel("size of the model file (MiB)" + ("; black line: compressed with zlib" if compressed else ""))
     axes.set_title("What has to be stored and shipped")
     return figure
 
