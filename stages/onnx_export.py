@@ -81,6 +81,14 @@ def export(model: PreTrainedModel, path: Path, opset: int) -> None:
             external_data=False,
             verbose=False,
         )
+    exported = onnx.load(path)
+    # The exporter notes at each node from which line of which file it came: the same model would have other bytes in
+    # another folder, and tell whoever gets it where it was made.
+    graph = exported.graph
+    for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(exported, path)
     onnx.checker.check_model(str(path), full_check=True)
 
 

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import MODELS, compose, contents, run
+from conftest import MODELS, ROOT, compose, contents, run
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -34,6 +34,13 @@ def test_the_graph_passes_onnx_checker_with_the_opset_asked_for(built: Path, mod
     assert [entry.version for entry in graph.opset_import if entry.domain == ""] == [20]
     assert [entry.name for entry in graph.graph.input] == ["input_ids", "attention_mask"]
     assert [entry.name for entry in graph.graph.output] == ["logits"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_graph_does_not_tell_where_it_was_made(built: Path, model: str) -> None:
+    content = (built / f"data/onnx/{model}/model.onnx").read_bytes()
+    for trace in (str(built.parent), str(ROOT), onnx_export.__name__, onnx_export.__file__, ".py", "__main__"):
+        assert trace.encode() not in content
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (1, 64), (3, 2), (7, 31)])
