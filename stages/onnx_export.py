@@ -83,10 +83,12 @@ def export(model: PreTrainedModel, path: Path, opset: int) -> None:
         )
     exported = onnx.load(path)
     # The exporter notes at each node from which line of which file it came: the same model would have other bytes in
-    # another folder, and tell whoever gets it where it was made.
+    # another folder, and tell whoever gets it where it was made. Of its notes just the module's name is kept.
     graph = exported.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        kept = [entry for entry in part.metadata_props if entry.key == onnx_graph.SCOPES]
         part.ClearField("metadata_props")
+        part.metadata_props.extend(kept)
         part.ClearField("doc_string")
     onnx.save(exported, path)
     onnx.checker.check_model(str(path), full_check=True)

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import onnx_export
-from stages.library import splits
+from stages.library import onnx_graph, splits
 from stages.library.classifier import OnnxClassifier
 from stages.library.errors import PipelineError
 
@@ -41,6 +41,8 @@ def test_the_graph_does_not_tell_where_it_was_made(built: Path, model: str) -> N
     content = (built / f"data/onnx/{model}/model.onnx").read_bytes()
     for trace in (str(built.parent), str(ROOT), onnx_export.__name__, onnx_export.__file__, ".py", "__main__"):
         assert trace.encode() not in content
+    notes = [entry.key for node in onnx.load_from_string(content).graph.node for entry in node.metadata_props]
+    assert set(notes) == {onnx_graph.SCOPES}, "sensitivity names a node after its module"
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (1, 64), (3, 2), (7, 31)])
