@@ -17,13 +17,12 @@ from stages import (
     onnx_export,
     ort_quantize,
     params,
-    plot,
     prune,
     qat,
     quantize,
     sensitivity,
 )
-from stages.library import int8, out_of_scope, settings, students, training
+from stages.library import figures, int8, out_of_scope, settings, students, training
 from stages.library.errors import PipelineError
 
 SCHEMAS = {
@@ -43,7 +42,7 @@ SCHEMAS = {
     **{f"prune.{name}": method.settings for name, method in prune.METHODS.items()},
     "sensitivity": sensitivity.Sensitivity,
     "benchmark": benchmark.Benchmark,
-    "plot": plot.Plot,
+    "plot": figures.Plot,
 }
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}" for path in ROOT.glob("conf/*/*.yaml") if path.stem not in ("base", "default")
