@@ -52,7 +52,7 @@ FEEDS = {
 }
 FEEDS["onnx-export@student"] |= {f"sensitivity@{method}" for method in METHODS}
 TINY = {
-    "defaults": ["demo", "_self_"],
+    "defaults": ["config", {"override dataset": "sample"}, "_self_"],
     "teacher": {"package": None, "revision": None, "sha256": None, "epochs": 1},
     "student": {"layers": [1, 3]},
     "distill": {"epochs": 1},
