@@ -19,6 +19,7 @@ import pytest
 import yaml
 from conftest import ROOT, compose, contents, run
 from optuna.trial import FrozenTrial
+from sqlalchemy.pool import NullPool
 
 from stages import distill, tune
 from stages.library import artifacts, settings, students
@@ -70,7 +71,9 @@ def searched(built: Path) -> Path:
 def trials_of(storage: str = CONFIG["search"]["storage"]) -> list[FrozenTrial]:
     """The study's trials as the database has them now; none if it is not there yet."""
     try:
-        return optuna.load_study(storage=storage, study_name="s").get_trials()
+        # No pool: asked many times a second, it would keep more connections open than a server admits.
+        opened = optuna.storages.RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
+        return optuna.load_study(storage=opened, study_name="s").get_trials()
     except Exception:  # no tables yet, or no study, or half of either
         return []
 
