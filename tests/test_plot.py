@@ -2,8 +2,10 @@
 
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from conftest import compose, contents, run
 
@@ -14,6 +16,13 @@ PICTURES = {
     *("tradeoff", "sizes", "weights", "sparsity", "structure", "scores", "domains"),
     *("sensitivity-dynamic", "sensitivity-static"),
 }
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    """A run that fails half-way leaves figures in the process, which ends with it but for these tests."""
+    yield
+    plt.close("all")
 
 
 def size(picture: Path) -> tuple[int, int]:

@@ -16,9 +16,16 @@ from stages.library.errors import PipelineError
 
 @pytest.fixture
 def committed(built: Path) -> Path:
-    """The tiny project, committed: what a branch starts from. Its few test queries stand for many."""
+    """The tiny project, committed: what a branch starts from.
+
+    Its few test queries stand for many. Its times are made up: how much measured ones scatter depends on what else
+    the machine does.
+    """
     table = pd.read_csv(review.CORRECT, index_col="test_row")
     pd.concat([table] * 20, ignore_index=True).to_csv(review.CORRECT, index_label="test_row")
+    variants = json.loads(review.BENCHMARK.read_text())["variants"]
+    rows = [("real", name, call, call, 10.0 / place) for place, name in enumerate(variants, 1) for call in range(100)]
+    set_timings(pd.DataFrame(rows, columns=["measure", "variant", "call", "test_row", "ms"]))
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
         author = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
         subprocess.run(["git", *author, *command], check=True)
@@ -31,6 +38,11 @@ def timed_anew(spread: float, slower: str | None = None) -> None:
     timings = pd.read_csv(review.TIMINGS)
     timings["ms"] *= draw.uniform(1 - spread, 1 + spread, len(timings))
     timings.loc[timings["variant"] == slower, "ms"] *= 3
+    set_timings(timings)
+
+
+def set_timings(timings: pd.DataFrame) -> None:
+    """Make these the times that the reports tell of."""
     timings.to_csv(review.TIMINGS, index=False)
     benchmark = json.loads(review.BENCHMARK.read_text())
     real = timings[timings["measure"] == "real"].groupby("variant")["ms"].median()
