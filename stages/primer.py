@@ -22,7 +22,6 @@ from stages.library import (
     logits,
     primer_figures,
     primer_page,
-    settings,
     softening,
     splits,
     tensors,
@@ -36,6 +35,7 @@ DATA = Path("data")
 PRUNED = "pruned-movement"
 BENCHMARK = Path("reports/benchmark.json")
 PRIMER = Path("reports/primer")
+DPI = 120
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -53,7 +53,6 @@ def inputs_of(folder: Path, layers: list[str], text: str) -> dict[str, np.ndarra
 
 
 def main() -> None:
-    dpi = settings.load(figures.Plot, "plot").dpi
     torch.set_num_threads(1)  # with more, sums are taken in another order, and a picture has other bytes
     benchmark: dict[str, Any] = artifacts.read_json(BENCHMARK, "dvc repro benchmark")
     if "multiply" not in benchmark:
@@ -130,7 +129,7 @@ def main() -> None:
     ]
     with artifacts.new_folder(PRIMER) as folder:
         for name, figure in pictures.items():
-            figures.save(figure, folder / f"{name}.png", dpi)
+            figures.save(figure, folder / f"{name}.png", DPI)
         artifacts.write_text(folder / "README.md", "\n".join(sections))
 
 

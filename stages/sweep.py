@@ -9,10 +9,12 @@ Out: reports/sweep/NAME/, NAME being what --name says.
 
 import argparse
 import re
+import shlex
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from tqdm import tqdm
 
-from stages.library import artifacts, figures
+from stages.library import artifacts, figures, programs
 from stages.library.errors import PipelineError, run_program
 from stages.library.report import markdown_table, percent
 
 SWEEP = Path("reports/sweep")
+KEY = re.compile(r"[\w.]+=")  # how an override begins; an option of the command line does not
 POLL_S = 2
 FINISHED = ("Success", "Failed")
 
@@ -48,14 +51,23 @@ def belongs(experiment: str | None, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(name)}-\d+", experiment or "") is not None
 
 
-def wait(name: str) -> Counter[str]:
-    """Work through the queue, one experiment at a time; how many of the sweep's ended as what."""
+def tasks_of(name: str) -> dict[str, str]:
+    """{revision: state} of every task of the sweep `name` that DVC's queue remembers."""
+    with Repo() as repo:
+        tasks = repo.experiments.celery_queue.status()
+    return {task["rev"]: task["status"] for task in tasks if belongs(task["name"], name)}
+
+
+def wait(name: str, earlier: Container[str]) -> Counter[str]:
+    """Work through the queue, one experiment at a time; how many of the sweep's ended as what.
+
+    Args:
+        earlier: revisions of tasks that an earlier sweep of that name left behind, failed ones among them.
+    """
     _dvc("queue", "start", "--jobs", "1")
     bar = None
     while True:
-        with Repo() as repo:
-            tasks = repo.experiments.celery_queue.status()
-        states = Counter(task["status"] for task in tasks if belongs(task["name"], name))
+        states = Counter(state for revision, state in tasks_of(name).items() if revision not in earlier)
         done = sum(states[state] for state in FINISHED)
         bar = bar or tqdm(total=states.total(), desc=name, unit="experiment")
         bar.update(done - bar.n)
@@ -111,35 +123,39 @@ def picture(table: pd.DataFrame, keys: list[str], metric: str) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
     axes.set_xlabel(first)
     axes.set_ylabel(metric)
-    axes.set_title(f"Ringed: {best['experiment']}")
+    axes.set_title(f"{metric.rpartition('.')[2].replace('_', ' ').capitalize()} over {first}; highest ringed")
     if others:
         axes.legend()
     return figure
 
 
-def write(folder: Path, table: pd.DataFrame, keys: list[str], metric: str, command: str) -> None:
+def write(folder: Path, table: pd.DataFrame, keys: list[str], metric: str, arguments: Sequence[str]) -> None:
     """The sweep's folder: sweep.csv, sweep.png and README.md; those of other sweeps stay.
 
     Args:
         table: a row per experiment, with the columns `experiment`, `keys` and `metric` (0 to 1).
-        command: how the sweep was started.
+        arguments: of the command line that started the sweep.
     """
+    command = shlex.join(["python", "-m", "stages.sweep", *arguments])
     best = table.loc[table[metric].idxmax()]
     style.use(figures.STYLE)
     with artifacts.new_file(folder / "sweep.csv") as scratch:
         table.round(6).to_csv(scratch, index=False, lineterminator="\n")
     figures.save(picture(table, keys, metric), folder / "sweep.png", dpi=120)
+    fixed = [argument for argument in arguments if KEY.match(argument) and not swept(argument)]
+    also = f", {', '.join(f'`{setting}`' for setting in fixed)} among them" if fixed else ""
     rows = [
         [row["experiment"], *(shown(row[key]) for key in keys), percent(row[metric])] for _, row in table.iterrows()
     ]
     text = f"""# Sweep {folder.name}
 
-Made by `{command}`; chosen on validation, test queries play no part.
+Made by `{command}`.
 
 {markdown_table(["experiment", *keys, metric], rows)}
 
-Best: **{best["experiment"]}**. `dvc exp apply {best["experiment"]}` brings it into the workspace, and then
-`make promote` its parameters into conf/.
+Highest: **{best["experiment"]}**, {100 * (best[metric] - table[metric].min()):.2f} points above the lowest; each is of
+one seed. In the clone where it ran, `dvc exp apply {best["experiment"]}` brings it into the workspace, and then
+`make promote` its parameters into conf/{also}.
 
 ![{metric} over {keys[0]}](sweep.png)
 """
@@ -147,7 +163,7 @@ Best: **{best["experiment"]}**. `dvc exp apply {best["experiment"]}` brings it i
 
 
 def _dvc(*arguments: str) -> None:
-    if status := subprocess.run(["dvc", *arguments], check=False).returncode:
+    if status := subprocess.run(["dvc", *arguments], env=programs.environment(), check=False).returncode:
         raise PipelineError(f"`dvc {' '.join(arguments)}` ended with status {status}")
 
 
@@ -161,15 +177,16 @@ def main() -> None:
     keys = [override.partition("=")[0] for override in arguments.override if swept(override)]
     if not keys:
         raise PipelineError("nothing to sweep over: give at least one KEY=VALUE,VALUE,...")
+    earlier = tasks_of(arguments.name)
     queue(arguments.name, arguments.override, arguments.target)
-    states = wait(arguments.name)
+    states = wait(arguments.name, earlier)
     if states["Failed"]:
         raise PipelineError(
             f"{states['Failed']} experiments failed: `dvc queue status` names them, `dvc queue logs` says why"
         )
     table = collect(arguments.name, keys, arguments.metric)
     folder = SWEEP / arguments.name
-    write(folder, table, keys, arguments.metric, f"python -m stages.sweep {' '.join(sys.argv[1:])}")
+    write(folder, table, keys, arguments.metric, sys.argv[1:])
     print((folder / "README.md").read_text(encoding="utf-8"))
 
 

@@ -254,11 +254,14 @@ def inputs_of(run: training.Run, student: students.Student, distill: students.Di
     }
 
 
-def write(found: optuna.Study, search: Search, distill: students.Distill, current: Mapping[str, Any]) -> None:
+def write(
+    found: optuna.Study, search: Search, distill: students.Distill, current: Mapping[str, Any], queries: int
+) -> None:
     """conf/distill/tuned.yaml and reports/tune/, from a finished study.
 
     Args:
         current: the searched parameters as params.yaml has them.
+        queries: of the validation split.
     """
     best = found.best_trial
     values = {name: round(value, 6) for name, value in best.params.items()}
@@ -275,7 +278,9 @@ def write(found: optuna.Study, search: Search, distill: students.Distill, curren
         figures.save(search_report.history(trials), folder / "history.png", DPI)
         figures.save(search_report.plane(trials), folder / "plane.png", DPI)
         figures.save(search_report.importance(found), folder / "importance.png", DPI)
-        artifacts.write_text(folder / "README.md", search_report.page(found.study_name, search.seed, trials, current))
+        artifacts.write_text(
+            folder / "README.md", search_report.page(found.study_name, search.seed, trials, current, queries)
+        )
 
 
 def main() -> None:
@@ -316,7 +321,7 @@ def main() -> None:
             )
         LOCK.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(LOCK):  # workers in one folder end together, and write the same
-            write(found, search, distill, current)
+            write(found, search, distill, current, len(splits.load(CLINC, "validation")))
     print((REPORT / "README.md").read_text(encoding="utf-8"))
 
 

@@ -66,7 +66,6 @@ def inputs_once(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     (folder / "reports/benchmark.json").write_text(
         json.dumps({"machine": {"cpu": "a CPU", "threads": 1}, "multiply": timings, "variants": VARIANTS})
     )
-    (folder / "params.yaml").write_text("plot:\n  dpi: 50\n")
     return folder
 
 
@@ -177,12 +176,6 @@ def told_of(variants: dict[str, dict[str, str]]) -> None:
 def test_without_a_student_in_int8_it_says_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
     told_of({"teacher": {"folder": "data/teacher"}})
     with pytest.raises(PipelineError, match="`quantize` makes none: add dynamic to it"):
-        run(primer, monkeypatch)
-
-
-def test_a_dpi_out_of_range_is_refused(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (inputs / "params.yaml").write_text("plot:\n  dpi: 601\n")
-    with pytest.raises(PipelineError, match=r"`plot.dpi` is 601; allowed: a whole number from 50 to 600"):
         run(primer, monkeypatch)
 
 

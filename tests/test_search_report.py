@@ -72,12 +72,14 @@ def test_the_table_has_the_finished_trials(trials: pd.DataFrame) -> None:
 
 
 def test_the_page_tells_the_size_the_best_five_and_todays_settings(trials: pd.DataFrame) -> None:
-    page = search_report.page("s", 3, trials, CURRENT)
+    page = search_report.page("s", 3, trials, CURRENT, queries=1900)
     assert "Study `s`, seed 3: 7 trials, 6 complete and 1 pruned,\n32 epochs of training in all." in page
     rows = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if line.startswith("| ")]
     assert rows == ["trial", "---", "4", "5", "7", "6", "1", "0 (params.yaml)"]
     assert "| 4 | 95.00 % | 5 | 0.1 | 4 |" in page
     assert "Best: **trial 4**, epochs 5, alpha 0.1, temperature 4." in page  # the earlier one of two that are equal
+    assert "Not among them, since cut off and made again under another number: 3.\n" in page
+    assert "over 1,900 queries, with a standard error of 0.50 points" in page  # √(0.95 · 0.05 / 1900)
 
 
 def test_the_history_shows_each_trial_and_the_best_until_then(trials: pd.DataFrame) -> None:

@@ -60,9 +60,20 @@ def test_another_sweep_leaves_the_reports_of_the_first(tmp_path: Path) -> None:
     def table(name: str) -> pd.DataFrame:
         return pd.DataFrame({"experiment": [f"{name}-1", f"{name}-2"], "k": [1.0, 2.0], "m": [0.5, 0.6]})
 
-    sweep.write(tmp_path / "kd", table("kd"), ["k"], "m", "first")
+    sweep.write(tmp_path / "kd", table("kd"), ["k"], "m", ["k=1.0,2.0"])
     before = (tmp_path / "kd" / "sweep.csv").read_bytes()
-    sweep.write(tmp_path / "kd-big", table("kd-big"), ["k"], "m", "second")
+    sweep.write(tmp_path / "kd-big", table("kd-big"), ["k"], "m", ["--name", "kd-big", "k=1.0,2.0", "e=[1,2]"])
     assert (tmp_path / "kd" / "sweep.csv").read_bytes() == before
     assert {path.name for path in (tmp_path / "kd-big").iterdir()} == {"README.md", "sweep.csv", "sweep.png"}
-    assert "Best: **kd-big-2**" in (tmp_path / "kd-big" / "README.md").read_text()
+    page = (tmp_path / "kd-big" / "README.md").read_text()
+    assert "`python -m stages.sweep --name kd-big k=1.0,2.0 'e=[1,2]'`" in page
+    assert "Highest: **kd-big-2**, 10.00 points above the lowest" in page
+    assert "into conf/, `e=[1,2]` among them." in page  # set for the sweep, and applied with the rest
+
+
+def test_what_an_earlier_sweep_of_that_name_left_behind_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = {"old": "Failed", "one": "Success", "two": "Success"}
+    monkeypatch.setattr(sweep, "tasks_of", lambda _: tasks)
+    monkeypatch.setattr(sweep, "_dvc", lambda *_: None)
+    assert sweep.wait("kd", earlier={"old"}) == {"Success": 2}
+    assert sweep.wait("kd", earlier={}) == {"Success": 2, "Failed": 1}

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from stages.library import artifacts
@@ -105,7 +106,7 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     _label_points(axes, table if len(table) <= LABELS else table[table["pareto"] | (table.index == "teacher")])
     axes.set_xlabel("latency, p50 over real queries, one at a time (ms, logarithmic)")
     axes.set_ylabel("accuracy with the out-of-scope rule")
-    axes.set_title("Accuracy over latency; bubble area is size, dark dots are the Pareto front")
+    axes.set_title("Accuracy over latency; bubble area is size, dark dots are the Pareto front on validation")
     legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
     for handle in legend.legend_handles:
         handle.set_sizes([70])  # type: ignore[union-attr]
@@ -147,7 +148,13 @@ def sizes(table: pd.DataFrame, compressed: Mapping[str, float]) -> Figure:
             note += f"  ({compressed[str(name)]:.1f} compressed)"
         axes.text(size + 0.8, place, note, va="center", fontsize=9)
     axes.set_xlim(0, rows["size_mb"].max() * 1.15)
+    axes.margins(y=0.01)
     axes.grid(axis="y", visible=False)
+    present = {form(name) for name in rows.index}
+    axes.legend(
+        handles=[Patch(color=colour, label=kind) for kind, colour in FORMS.items() if kind in present],
+        loc="lower right",
+    )
     axes.set_xlabel("size of the model file (MiB)" + ("; black line: compressed with zlib" if compressed else ""))
     axes.set_title("What has to be stored and shipped")
     return figure
@@ -195,7 +202,7 @@ def sparsity_schedules(schedules: Mapping[str, pd.DataFrame], layers: Mapping[st
         ramp.plot(schedule["step"], schedule["sparsity"], color=colours[method], linewidth=1.4, label=method)
     ramp.set_ylim(0, 1)
     ramp.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ramp.set_xlabel("training step (broad: due by the cubic schedule; thin: reached)")
+    ramp.set_xlabel("training step\n(broad: due by the cubic schedule; thin: reached)")
     ramp.set_ylabel("zeros in the encoder's weights")
     ramp.set_title("Sparsity as it ran")
     ramp.legend(loc="lower right")

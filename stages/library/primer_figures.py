@@ -203,7 +203,9 @@ def temperatures(queries: Sequence[Softened], steps: Sequence[float]) -> Figure:
             axes.scatter(student, places, color=BLUE, marker="D", s=22, zorder=3, clip_on=False, label="student")
             longest = max(teacher.max(), student.max())
             for place, ours, theirs in zip(places, teacher, student, strict=True):
-                end = max(ours, theirs) + 0.06 * longest
+                # At the bar, whose number it is, unless the student's mark lies there.
+                hidden = ours - 0.06 * longest < theirs < ours + 0.4 * longest
+                end = (max(ours, theirs) if hidden else ours) + 0.06 * longest
                 axes.text(end, place, f"{100 * ours:.1f} %", va="center", fontsize=8)
             axes.set_xlim(0, 1.38 * longest)
             axes.set_xticks([])

@@ -15,7 +15,7 @@ Inputs = Mapping[str, np.ndarray]
 
 OPENING = """# How the model is made small, shown on the model itself
 
-Every picture and every number here is computed from this pipeline's own student, by `python -m stages.primer`.
+The pictures and numbers here are computed from this pipeline's own models, by `python -m stages.primer`.
 How good and how fast each variant is stands in [the report](../report.md).
 """
 
@@ -40,7 +40,8 @@ def affine_map(layer: str, weights: Mapped, activations: Mapped, narrowed: Mappe
 
 $$q = \\mathrm{{round}}\\left(\\frac{{f}}{{S}} + Z\\right), \\qquad f \\approx S (q - Z)$$
 
-A real number $f$ is replaced by the nearest of 256 evenly spaced ones, and only its number $q$ is stored. The scale
+A real number $f$ is replaced by the nearest of 256 evenly spaced ones (255 where the map is symmetric), and only its
+number $q$ is stored. The scale
 $S$ is the width of a step; the zero point $Z$ is the integer that stands for 0.
 
 ![Real values over the integers they become](affine.png)
@@ -63,7 +64,7 @@ values are distributed (heights are square roots). Green: the integers. Right: s
   {float(narrow.restore(np.array(narrow.high))):.2f}. In return all others are rounded more finely, with an error of
   {inside_error[0]:.2g} in place of {inside_error[1]:.2g} (root mean square). Over all values, the cut ones included,
   it is {narrow.rms_error(narrowed.values):.2g} against {wide.rms_error(activations.values):.2g}: where to cut is
-  a trade.
+  a trade. `quantize.static.range` says how it is chosen.
 """
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stages.library import programs
 from stages.library.errors import PipelineError
 
 # What the pipeline is made of. The results of the real run stay behind: they are not the copy's.
@@ -47,5 +48,5 @@ def run(folder: Path, *command: str) -> None:
     """
     shown = " ".join(command).replace(sys.executable, "python")
     print("$", shown, flush=True)
-    if status := subprocess.run(command, cwd=folder, check=False).returncode:
+    if status := subprocess.run(command, cwd=folder, env=programs.environment(), check=False).returncode:
         raise PipelineError(f"`{shown}` ended with status {status}; the copy is in {folder}/")

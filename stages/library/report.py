@@ -31,6 +31,7 @@ def results(variants: Rows, best: str | None) -> str:
             [
                 (f"**{name}**" if name == best else name) + (" ◆" if figures["pareto"] else ""),
                 percent(figures["accuracy"]),
+                percent(figures["validation"]["expected_accuracy_with_rule"]),
                 percent(figures["accuracy_with_rule"]),
                 ""
                 if baseline
@@ -44,6 +45,7 @@ def results(variants: Rows, best: str | None) -> str:
     header = [
         "variant",
         "accuracy",
+        "with the rule, validation",
         "with the rule",
         "points against the teacher",
         "MiB",
@@ -98,6 +100,11 @@ def latencies(variants: Rows) -> str:
     return markdown_table(header, rows)
 
 
+def logit_difference(value: float) -> str:
+    """Two digits; the reports keep six decimals, so a smaller one is there as 0."""
+    return f"{value:.2g}" if value else "< 1e-06"
+
+
 def conversions(variants: Rows) -> str:
     """What each conversion changed, against the model it came from."""
     rows = []
@@ -110,8 +117,8 @@ def conversions(variants: Rows) -> str:
             [
                 name,
                 parity["parent"],
-                f"{parity['max_logit_difference']:.2g}",
-                f"{parity['mean_logit_difference']:.2g}",
+                logit_difference(parity["max_logit_difference"]),
+                logit_difference(parity["mean_logit_difference"]),
                 percent(parity["agreement"]),
                 ", ".join(f"{count} {operator}" for operator, count in fused.items()),
             ]
@@ -194,9 +201,11 @@ def distillation(variants: Rows) -> str:
         return "No control student is among the variants (`control: seeds` trains some)."
     gains = [row["distilled"]["gain"] for row in variants.values() if "distilled" in row]
     mean = sum(gains) / len(gains)
+    spread = f", from {100 * min(gains):+.2f} to {100 * max(gains):+.2f}" if len(gains) > 1 else ""
     table = markdown_table(["seed", "without the teacher", "distilled", "points gained"], rows)
     return (
-        f"{table}\n\nAccuracy with the rule. Over the {len(gains)} seeds distillation gained {100 * mean:+.2f} points."
+        f"{table}\n\nAccuracy with the rule; intervals are over the test queries, not over seeds. On average of "
+        f"{len(gains)} seed(s) distillation gained {100 * mean:+.2f} points{spread}."
     )
 
 
@@ -217,11 +226,12 @@ def summary(benchmark: Mapping[str, Any]) -> str:
 {results(variants, best)}
 
 Accuracy is over all test queries; *with the rule*, a query is also out of scope when its score is under the
-model's threshold. *Points* are percentage points with a 95 % interval (paired bootstrap over the test queries):
-an interval that holds zero is no difference that this test set can show. ◆ marks the Pareto front: no other
-variant is as accurate (on validation), as small and as fast, and better in one of these. p50 is over real queries,
-one at a time, tokenizer included, on {benchmark["machine"]["threads"]} thread(s). Faster and smaller are against the
-teacher, a float32 Hugging Face pipeline.
+model's threshold. The best variant and the front are chosen on *validation*, where out-of-scope queries weigh as much
+as `out_of_scope.rate` expects of them. *Points* are percentage points with a 95 % interval (paired bootstrap over the
+test queries): an interval that holds zero is no difference that this test set can show. ◆ marks the Pareto front:
+no other variant is as accurate on validation, as small and as fast, and better in one of these. p50 is over real
+queries, one at a time, tokenizer included, on {benchmark["machine"]["threads"]} thread(s). Faster and smaller
+are against the teacher, a float32 Hugging Face pipeline.
 """
 
 
@@ -280,7 +290,9 @@ def write(
 Milliseconds, one query at a time. Machine: {machine["cpu"]}, {machine["cores"]} cores,
 {machine["memory_gib"]} GiB, {machine["os"]}; flags {", ".join(machine["cpu_flags"])} ({int8_note}).
 Python {machine["python"]}, {versions}. All variants take turns query by query, so compare them with each other
-rather than with another machine's. Every timed call is in [timings.csv](timings.csv). *Answers as evaluated*:
+rather than with another machine's. Before each timed call the same query is answered once untimed, so that a variant
+is not charged for the caches that the others left; garbage collection waits. Every timed call is in
+[timings.csv](timings.csv). *Answers as evaluated*:
 the share of the timed queries to which the served model gave the very answer that its accuracy was computed from.
 
 ## Size

@@ -75,7 +75,8 @@ def importance(study: optuna.Study) -> Figure:
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("share of the importance (PED-ANOVA)")
-    axes.set_title("Where the best quarter differs from the rest")
+    complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    axes.set_title(f"Where the best quarter of {complete} trials differs from all of them")
     return figure
 
 
@@ -107,7 +108,7 @@ def plane(trials: pd.DataFrame) -> Figure:
         label=f"best: trial {best['trial']}",
         zorder=4,
     )
-    figure.colorbar(points, label="accuracy on validation", format=PercentFormatter(1.0, decimals=1))
+    figure.colorbar(points, label="accuracy on validation", format=PercentFormatter(1.0, decimals=2))
     axes.set_xlabel("alpha: weight of the labels; the rest is the teacher's")
     axes.set_ylabel("temperature")
     axes.set_title("Where the good ones lie")
@@ -115,13 +116,14 @@ def plane(trials: pd.DataFrame) -> Figure:
     return figure
 
 
-def page(name: str, seed: int, trials: pd.DataFrame, current: Mapping[str, float]) -> str:
+def page(name: str, seed: int, trials: pd.DataFrame, current: Mapping[str, float], queries: int) -> str:
     """README.md beside the pictures: how large the search was, what it found, how to run it again.
 
     Args:
         name: of the study.
         trials: as `table` gives them.
         current: the searched parameters as params.yaml has them, in the order in which to show them.
+        queries: of the validation split, on which accuracy was taken.
     """
     complete = trials[trials["state"] == COMPLETE].sort_values(["accuracy", "trial"], ascending=[False, True])
     is_current = (complete[list(current)] == list(current.values())).all(axis=1)
@@ -135,6 +137,9 @@ def page(name: str, seed: int, trials: pd.DataFrame, current: Mapping[str, float
         ]
         for row in shown.itertuples()
     ]
+    error = np.sqrt(best["accuracy"] * (1 - best["accuracy"]) / queries)
+    gone = sorted(set(range(trials["trial"].max())) - set(trials["trial"]))
+    missing = f" Not among them, since cut off and made again under another number: {', '.join(map(str, gone))}."
     return f"""# The search for distillation's settings
 
 Study `{name}`, seed {seed}: {len(trials)} trials, {len(complete)} complete and {len(trials) - len(complete)} pruned,
@@ -143,7 +148,10 @@ Study `{name}`, seed {seed}: {len(trials)} trials, {len(complete)} complete and 
 {markdown_table(["trial", "accuracy", *current], rows)}
 
 Best: **trial {best["trial"]}**, {", ".join(f"{parameter} {best[parameter]:g}" for parameter in current)}. All
-trials are in [trials.csv](trials.csv).
+trials are in [trials.csv](trials.csv).{missing if gone else ""}
+
+An accuracy here is over {queries:,} queries, with a standard error of {100 * error:.2f} points. Trials that lie closer
+together than that may have come in this order by chance, and the best of many looks better than it is.
 
 ![Accuracy of each trial, and the best until then](history.png)
 
