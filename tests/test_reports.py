@@ -1,4 +1,4 @@
-"""The committed reports keep what the project promises of its models on CLINC150, in the usual table and in the whole."""
+"""The committed reports keep what the project promises of its models on CLINC150, in both tables."""
 
 import json
 from pathlib import Path

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
+from matplotlib.transforms import Bbox
 
 from stages.library import artifacts
 from stages.library.settings import between
@@ -60,15 +61,11 @@ class Plot:
     dpi: int = between(50, 600)
 
 
-LABELS = 12  # more points than this cannot all be labelled
-
-
 def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     """Accuracy over latency, bubbles for size, the best deployable variant ringed, those of the Pareto front dark.
 
     Args:
-        table: a row per variant, with accuracy_with_rule (0 to 1), p50_ms, size_mb and pareto. With many rows, only
-            those of the front and the teacher are labelled.
+        table: a row per variant, with accuracy_with_rule (0 to 1), p50_ms, size_mb and pareto.
     """
     figure, axes = plt.subplots(figsize=(9, 5.5))
     area = table["size_mb"] * 12
@@ -103,32 +100,50 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     axes.tick_params(axis="x", which="minor", labelsize=8)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     axes.margins(x=0.16, y=0.28)
-    _label_points(axes, table if len(table) <= LABELS else table[table["pareto"] | (table.index == "teacher")])
     axes.set_xlabel("latency, p50 over real queries, one at a time (ms, logarithmic)")
     axes.set_ylabel("accuracy with the out-of-scope rule")
-    axes.set_title("Accuracy over latency; bubble area is size, dark dots are the Pareto front on validation")
+    axes.set_title("Accuracy over latency; area: size, dark: Pareto front (on validation)")
     legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
     for handle in legend.legend_handles:
         handle.set_sizes([70])  # type: ignore[union-attr]
+    _label_points(axes, table)
     return figure
 
 
 def _label_points(axes: Axes, table: pd.DataFrame) -> None:
-    """Name and size beside each point, above it unless its nearest neighbour lies higher."""
-    places = np.stack([np.log10(table["p50_ms"]) / 1.5, table["accuracy_with_rule"] / 0.04], axis=1)  # about as drawn
-    distances = np.linalg.norm(places[:, None] - places[None], axis=2) + np.diag(np.full(len(table), np.inf))
-    for (name, row), nearest in zip(table.iterrows(), distances.argmin(axis=1), strict=True):
-        above = row["accuracy_with_rule"] >= table["accuracy_with_rule"].iloc[nearest]
+    """Name and size above or below each point; a point whose label would cover another, or its label, goes without.
+
+    The teacher's and those of the Pareto front are put first, and stay whatever they cover.
+    """
+    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # so that places are as drawn
+    points = axes.transData.transform(table[["p50_ms", "accuracy_with_rule"]].to_numpy())
+    first = table["pareto"] | (table.index == "teacher")
+    taken: list[Bbox] = []
+    for name, row in pd.concat([table[first], table[~first]]).iterrows():
+        others = points[table.index != name]
         offset = 9 + np.sqrt(row["size_mb"] * 12) / 2
-        axes.annotate(
-            f"{name}\n{row['size_mb']:.1f} MiB",
-            (row["p50_ms"], row["accuracy_with_rule"]),
-            xytext=(0, offset if above else -offset),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
-            fontsize=8,
-        )
+        tried = []
+        for sign in (1, -1):
+            label = axes.annotate(
+                f"{name}\n{row['size_mb']:.1f} MiB",
+                (row["p50_ms"], row["accuracy_with_rule"]),
+                xytext=(0, sign * offset),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if sign > 0 else "top",
+                fontsize=8,
+            )
+            box = label.get_window_extent().padded(3)
+            covered = sum(box.overlaps(other) for other in taken) + sum(
+                box.padded(10).contains(*point) for point in others
+            )
+            tried.append((covered, -sign, label, box))
+        (covered, _, kept, box), (_, _, other, _) = sorted(tried, key=lambda place: place[:2])
+        other.remove()
+        if covered and not first[name]:
+            kept.remove()
+        else:
+            taken.append(box)
 
 
 def sizes(table: pd.DataFrame, compressed: Mapping[str, float]) -> Figure:
