@@ -106,20 +106,21 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
     for handle in legend.legend_handles:
         handle.set_sizes([70])  # type: ignore[union-attr]
-    _label_points(axes, table)
+    _label_points(axes, table, best)
     return figure
 
 
-def _label_points(axes: Axes, table: pd.DataFrame) -> None:
-    """Name and size above or below each point; a point whose label would cover another, or its label, goes without.
+def _label_points(axes: Axes, table: pd.DataFrame, best: str | None) -> None:
+    """Name and size above or below each point, where there is room: no label covers another.
 
-    The teacher's and those of the Pareto front are put first, and stay whatever they cover.
+    The best variant comes first, then the teacher and the Pareto front, whose labels may cover a point, then the rest.
     """
     axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # so that places are as drawn
     points = axes.transData.transform(table[["p50_ms", "accuracy_with_rule"]].to_numpy())
-    first = table["pareto"] | (table.index == "teacher")
+    front = table["pareto"] | (table.index == "teacher")
+    rank = pd.Series(np.where(table.index == best, 0, np.where(front, 1, 2)), table.index)
     taken: list[Bbox] = []
-    for name, row in pd.concat([table[first], table[~first]]).iterrows():
+    for name, row in table.loc[rank.sort_values(kind="stable").index].iterrows():
         others = points[table.index != name]
         offset = 9 + np.sqrt(row["size_mb"] * 12) / 2
         tried = []
@@ -134,13 +135,12 @@ def _label_points(axes: Axes, table: pd.DataFrame) -> None:
                 fontsize=8,
             )
             box = label.get_window_extent().padded(3)
-            covered = sum(box.overlaps(other) for other in taken) + sum(
-                box.padded(10).contains(*point) for point in others
-            )
-            tried.append((covered, -sign, label, box))
-        (covered, _, kept, box), (_, _, other, _) = sorted(tried, key=lambda place: place[:2])
+            labels = sum(box.overlaps(other) for other in taken)
+            covered = sum(box.padded(10).contains(*point) for point in others)
+            tried.append((labels, covered, -sign, label, box))
+        (labels, covered, _, kept, box), (*_, other, _) = sorted(tried, key=lambda place: place[:3])
         other.remove()
-        if covered and not first[name]:
+        if labels or (covered and not front[name]):
             kept.remove()
         else:
             taken.append(box)
