@@ -32,10 +32,11 @@ from stages.library.primer_figures import Mapped, Softened
 
 CLINC = Path("data/clinc")
 DATA = Path("data")
-PRUNED = "pruned-movement"
+STUDENT, PRUNED = "student", "pruned-movement"
 BENCHMARK = Path("reports/benchmark.json")
 PRIMER = Path("reports/primer")
 DPI = 120
+INPUT_RANGE = (".input_scale", ".input_zero_point")  # how the tensors are named that say where a layer's inputs lie
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -69,7 +70,7 @@ def main() -> None:
     with safe_open(quantized_file, framework="np") as file:
         levels = 128 if file.metadata()["reduce_range"] == "true" else 256
     teacher = logits.load("teacher", "dvc repro finetune-teacher")["validation"]
-    student = logits.load("student", "dvc repro distill")["validation"]
+    student = logits.load(STUDENT, "dvc repro distill")["validation"]
     intents, rows = splits.load_intents(CLINC), splits.load(CLINC, "validation")
 
     probabilities, answers = (softening.softened(array, TEMPERATURES) for array in (teacher, student))
@@ -97,13 +98,16 @@ def main() -> None:
             Affine.asymmetric(lowest, float(np.quantile(inputs, 0.999)), levels),
         ),
     )
-    before, after = tensors.bytes_by_part(weights), tensors.bytes_by_part(integers)
+    # The ranges of a static model's inputs are left out: two numbers a layer, less than a kilobyte in all.
+    stored = {name: tensor for name, tensor in integers.items() if not name.endswith(INPUT_RANGE)}
+    before, after = tensors.bytes_by_part(weights), tensors.bytes_by_part(stored)
     files = [path.stat().st_size for path in (student_folder / checkpoints.WEIGHTS, quantized_file)]
     multiply = benchmark["multiply"]
     pair: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None)
     if PRUNED in folders:
         pruned = load_file(artifacts.require(folders[PRUNED] / checkpoints.WEIGHTS, "dvc repro prune"))
-        pair = (matrix, pruned[f"{layer}.weight"])
+        student_weights = load_file(artifacts.require(DATA / STUDENT / checkpoints.WEIGHTS, "dvc repro distill"))
+        pair = (student_weights[f"{layer}.weight"], pruned[f"{layer}.weight"])
 
     style.use(figures.STYLE)
     pictures = {

@@ -225,6 +225,21 @@ def test_seven_bit_activations_are_drawn_as_such(inputs: Path, monkeypatch: pyte
     assert r"$S = (\max - \min) / 127$" in read_page()
 
 
+@pytest.mark.usefixtures("inputs")
+def test_a_static_model_is_drawn_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = checkpoints.load_classifier(Path("data/student"))
+    scheme = int8.Scheme(per_row=True, reduce_range=False, embeddings=True, float_layers=[])
+    ranges = dict.fromkeys(int8.linear_layers(student, scheme), int8.Range(-1.0, 1.0))
+    run(primer, monkeypatch)
+    of_dynamic = read_page()
+    int8.save(int8.quantize(student, scheme, ranges), Path("data/quantized/dynamic"))
+    run(primer, monkeypatch)
+    # The same weights; only the size of the file, which the ranges are a part of, may be told otherwise.
+    assert [line for line in of_dynamic.splitlines() if "MiB" not in line] == [
+        line for line in read_page().splitlines() if "MiB" not in line
+    ]
+
+
 def test_rounding_is_told_as_it_is(page: str) -> None:
     text = prose(page)
     weight = load_file("data/student/model.safetensors")[f"{LAYER}.weight"].astype(np.float64)
