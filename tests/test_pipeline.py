@@ -420,7 +420,7 @@ def test_a_section_named_too_much_would_be_noticed(repository: Path) -> None:
     try:
         edit(path, [params_of("quantize")], [*template("quantize")["params"], "plot"])
         rerun = reruns(repository, ["plot.dpi"])["plot.dpi"]
-        readers = {"plot", "primer", "quantize@dynamic", "quantize@static"}
+        readers = {"plot", "quantize@dynamic", "quantize@static"}
         assert rerun == Rerun(readers, downstream(readers)) != implied("plot.dpi")
     finally:
         path.write_text(original)

@@ -374,7 +374,7 @@ def test_the_shipped_settings_are_the_reference_texts_space(searched: Path) -> N
     search, space, _ = tune.load_config()
     ends = {name: (getattr(space, name).low, getattr(space, name).high) for name in tune.PARAMETERS}
     assert ends == {"epochs": (5, 10), "alpha": (0, 1), "temperature": (2, 20)}
-    assert search.trials == 20
+    assert search.trials == 12
     assert subprocess.run(["git", "-C", ROOT, "check-ignore", "-q", "data/.tune/study.db"], check=False).returncode == 0
 
 

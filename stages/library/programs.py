@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def environment() -> dict[str, str]:
-    """The environment for a subprocess that runs `dvc`, or the `python` that a stage calls: those beside this Python.
+    """The environment for a subprocess that runs `dvc`: where none is on the path, the one beside this Python is found.
 
-    Without it they would be found only where the virtual environment was activated.
+    Without it, that would take an activated virtual environment.
     """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
     return os.environ | {"PATH": path}
