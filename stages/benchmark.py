@@ -36,9 +36,9 @@ from stages.library import (
     out_of_scope,
     quality,
     settings,
+    shrinking,
     splits,
     statistics,
-    structured,
     tensors,
 )
 from stages.library.classifier import OnnxClassifier
@@ -109,7 +109,7 @@ def load_variants(rows: Variants, threads: int) -> dict[str, Variant]:
     variants = {}
     for name in (*rows.models, *(f"control-{seed}" for seed in rows.controls)):
         folder = artifacts.require(data / name, "dvc repro")
-        variants[name] = Variant(folder, torch_answerer(structured.load_classifier(folder), folder), False)
+        variants[name] = Variant(folder, torch_answerer(shrinking.load_classifier(folder), folder), False)
     for method in rows.torch:
         folder = data / "quantized" / method
         model = int8.load(folder, f"dvc repro quantize@{method}")

@@ -24,8 +24,8 @@ from stages.library import (
     out_of_scope,
     quality,
     settings,
+    shrinking,
     splits,
-    structured,
 )
 from stages.library.classifier import MODEL, OnnxClassifier
 from stages.library.errors import PipelineError, run_program
@@ -116,7 +116,7 @@ def main() -> None:
     rows = {split: splits.load(CLINC, split) for split in ("validation", "test")}
     source = artifacts.require(Path("data") / name, made_by)
     expected = logits.load(name, made_by)
-    model = structured.load_classifier(source, attention="eager")
+    model = shrinking.load_classifier(source, attention="eager")
 
     with artifacts.new_folder(ONNX / name) as folder:
         export(model, folder / MODEL, onnx_export.opset)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.library import artifacts, logits, onnx_graph, onnx_int8, out_of_scope, quality, settings, splits
+from stages.library import artifacts, logits, onnx_graph, out_of_scope, quality, settings, splits
 from stages.library.classifier import MODEL, TOKENIZER, OnnxClassifier
 from stages.library.errors import PipelineError, run_program
 from stages.library.onnx_int8 import METHODS
+from stages.library.onnx_int8.common import included
 
 CLINC = Path("data/clinc")
 ONNX = Path("data/onnx")
@@ -44,12 +45,10 @@ def main() -> None:
         fused = onnx_graph.fuse(source / MODEL, graph)
         if not fused:
             raise PipelineError(f"fusion made no fused operator in {source / MODEL}: its pattern is not recognized")
-        nodes = onnx_int8.included(graph, ort_quantize.exclude, f"ort_quantize.{method}.exclude")
-        parent_model = OnnxClassifier(source)
+        nodes = included(graph, ort_quantize.exclude, f"ort_quantize.{method}.exclude")
         training = [row.text for row in splits.load(CLINC, "train")]
-        feeds = [parent_model.inputs(text) for text in onnx_int8.calibration_queries(ort_quantize, training)]
-        ranges = onnx_int8.calibrate(graph, ort_quantize, feeds)
-        onnx_int8.quantize(graph, folder / MODEL, ort_quantize, nodes, ranges)
+        write = ort_quantize.quantizer(graph, training, OnnxClassifier(source).inputs)
+        write(folder / MODEL, nodes)
         shutil.copy(source / TOKENIZER, folder)
         out_of_scope.save_rule(folder, intents.names, 0.0, rule.rate)
         classifier = OnnxClassifier(folder)

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.library import artifacts, logits, onnx_graph, onnx_int8, quality, sensitivity, settings, splits
+from stages.library import artifacts, logits, onnx_graph, quality, sensitivity, settings, splits
 from stages.library.classifier import MODEL, OnnxClassifier
 from stages.library.errors import run_program
+from stages.library.onnx_int8 import METHODS
+from stages.library.onnx_int8.common import included
 from stages.library.settings import at_least, between
 
 CLINC = Path("data/clinc")
@@ -35,32 +37,30 @@ class Sensitivity:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", choices=onnx_int8.METHODS)
+    parser.add_argument("method", choices=METHODS)
     method = parser.parse_args().method
     chosen = settings.load(Sensitivity, "sensitivity")
-    ort_quantize = settings.load(onnx_int8.METHODS[method], f"ort_quantize.{method}")
+    ort_quantize = settings.load(METHODS[method], f"ort_quantize.{method}")
 
     made_by = f"dvc repro onnx-export@{chosen.model}"
     source = artifacts.require(ONNX / chosen.model, made_by)
     expected = logits.load(f"{chosen.model}-onnx", made_by)["validation"]
     texts = [row.text for row in splits.load(CLINC, "validation")]
     drawn = np.sort(np.random.default_rng(chosen.seed).permutation(len(texts))[: chosen.queries])
-    parent = OnnxClassifier(source)
     training = [row.text for row in splits.load(CLINC, "train")]
-    feeds = [parent.inputs(text) for text in onnx_int8.calibration_queries(ort_quantize, training)]
 
     with tempfile.TemporaryDirectory() as scratch:
         folder, graph = Path(scratch) / "int8", Path(scratch) / "fused.onnx"
         shutil.copytree(source, folder)
         onnx_graph.fuse(source / MODEL, graph)
-        ranges = onnx_int8.calibrate(graph, ort_quantize, feeds)
+        write = ort_quantize.quantizer(graph, training, OnnxClassifier(source).inputs)
 
         def quantized(nodes: Collection[str]) -> np.ndarray:
             """The logits (queries, labels) with these nodes in int8."""
-            onnx_int8.quantize(graph, folder / MODEL, ort_quantize, nodes, ranges)
+            write(folder / MODEL, nodes)
             return logits.one_by_one(OnnxClassifier(folder).logits, [texts[row] for row in drawn])
 
-        nodes = onnx_int8.included(graph, [], "ort_quantize")
+        nodes = included(graph, [], "ort_quantize")
         table, whole = sensitivity.rank(nodes, expected[drawn], quantized)
 
     figures = sensitivity.summary(chosen.model, method, len(drawn), table, whole, chosen.worth)

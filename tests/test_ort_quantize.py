@@ -13,9 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from stages import ort_quantize
-from stages.library import onnx_graph, onnx_int8, splits
+from stages.library import onnx_graph, splits
 from stages.library.classifier import OnnxClassifier
 from stages.library.errors import PipelineError
+from stages.library.onnx_int8.common import WeightType, included
+from stages.library.onnx_int8.static import Calibration, Static
 
 # Static quantization beside the dynamic one; so small a model agrees with itself less than a real one.
 STATIC = ("ort_quantize=[dynamic,static]", "ort_quantize.static.min_agreement=0.5", "ort_quantize.static.queries=20")
@@ -162,7 +164,7 @@ def test_an_unknown_excluded_node_is_named(overrides: list[str], monkeypatch: py
 @pytest.mark.usefixtures("built")
 def test_excluding_every_node_is_refused(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     onnx_graph.fuse(Path("data/onnx/student/model.onnx"), Path("fused.onnx"))
-    everything = ",".join(onnx_int8.included(Path("fused.onnx"), [], ""))
+    everything = ",".join(included(Path("fused.onnx"), [], ""))
     compose(*overrides, f"ort_quantize.dynamic.exclude=[{everything}]")
     refused(monkeypatch, "`ort_quantize.dynamic.exclude` names every node, so nothing would be int8; allowed: some of")
 
@@ -223,19 +225,19 @@ def product(folder: Path, weight: np.ndarray) -> Path:
     return path
 
 
-def static_settings(**changes: object) -> onnx_int8.Static:
+def static_settings(**changes: object) -> Static:
     kept = {
-        "weight_type": onnx_int8.WeightType["QInt8"],
+        "weight_type": WeightType["QInt8"],
         "symmetric": False,
         "per_channel": True,
         "reduce_range": False,
-        "calibration": onnx_int8.Calibration["MinMax"],
+        "calibration": Calibration["MinMax"],
         "queries": 4,
         "seed": 0,
         "exclude": [],
         "min_agreement": 0.0,
     }
-    return onnx_int8.Static(**(kept | changes))
+    return Static(**(kept | changes))
 
 
 def answers(path: Path, x: np.ndarray) -> np.ndarray:
@@ -249,9 +251,10 @@ def test_a_static_product_is_that_of_the_rounded_integers(tmp_path: Path, per_ch
     seen = [{"x": draw.normal(size=(3, 8)).astype(np.float32)} for _ in range(4)]
     x = 2 * draw.normal(size=(5, 8)).astype(np.float32)  # beyond what was seen, so that some of it is clipped
     target = tmp_path / "int8.onnx"
-    method = static_settings(per_channel=per_channel)
-    source = product(tmp_path, weight)
-    onnx_int8.quantize(source, target, method, ["product"], onnx_int8.calibrate(source, method, seen))
+    settings = static_settings(per_channel=per_channel, queries=len(seen))
+    queries = [str(number) for number in range(len(seen))]
+    write = settings.quantizer(product(tmp_path, weight), queries, lambda query: seen[int(query)])
+    write(target, ["product"])
 
     high = max(np.abs(feed["x"]).max() for feed in seen)
     assert np.abs(x).max() > high
@@ -268,7 +271,7 @@ def test_a_range_is_that_of_all_queries_seen(tmp_path: Path, calibration: str, l
     """The feeds differ in length, as queries do. Entropy may cut off a single largest value."""
     source = product(tmp_path, np.eye(2, dtype=np.float32))
     seen = [{"x": np.array(rows, np.float32)} for rows in ([[1, 2]], [[-8, 3], [5, 4]], [[0.5, 1]])]
-    ranges = onnx_int8.calibrate(source, static_settings(calibration=onnx_int8.Calibration[calibration]), seen)
+    ranges = static_settings(calibration=Calibration[calibration]).calibrate(source, seen)
     low, high = (np.ravel(bound)[0] for bound in ranges["inner"].range_value)
     assert least <= high <= 8
     assert 0 <= low <= 0.5
@@ -276,12 +279,12 @@ def test_a_range_is_that_of_all_queries_seen(tmp_path: Path, calibration: str, l
 
 def test_calibration_draws_training_queries_and_the_same_ones_again() -> None:
     training = [f"query {number}" for number in range(100)]
-    drawn = onnx_int8.calibration_queries(static_settings(queries=30), training)
+    drawn = static_settings(queries=30).drawn(training)
     assert len(set(drawn)) == len(drawn) == 30
     assert set(drawn) < set(training)
-    assert drawn == onnx_int8.calibration_queries(static_settings(queries=30), training)
-    assert drawn != onnx_int8.calibration_queries(static_settings(queries=30, seed=1), training)
-    assert sorted(onnx_int8.calibration_queries(static_settings(queries=1000), training)) == sorted(training)
+    assert drawn == static_settings(queries=30).drawn(training)
+    assert drawn != static_settings(queries=30, seed=1).drawn(training)
+    assert sorted(static_settings(queries=1000).drawn(training)) == sorted(training)
 
 
 def test_the_static_graph_follows_from_the_training_queries_alone(

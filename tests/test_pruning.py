@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stages.library import pruning, training
-from stages.library.pruning import Method, Pruner, Scope
+from stages.library import training
+from stages.library.pruning import unstructured
+from stages.library.pruning.common import Scope
+from stages.library.pruning.unstructured import Pruner
 
 INPUTS, OUTPUTS, TELLING = 40, 4, 4  # of the inputs, the first few are those that the target depends on
 SPARSITY = 1 - TELLING / INPUTS
@@ -33,7 +35,7 @@ def test_scores_get_the_gradient_of_the_masked_weight_times_the_weight() -> None
         draw.normal(size=shape).astype(np.float32) for shape in ((OUTPUTS, INPUTS), (16, INPUTS), (16, OUTPUTS))
     )
     model = Linear(torch.from_numpy(weight))
-    pruner = Pruner.attach(model, Method.movement)  # type: ignore[arg-type]
+    pruner = Pruner.attach(model, learnt=True)  # type: ignore[arg-type]
     mask = (draw.random(weight.shape) < 0.5).astype(np.float32)
     pruner.masks["dense"].mask.copy_(torch.from_numpy(mask))
     functional.mse_loss(model(torch.from_numpy(inputs)), torch.from_numpy(targets)).backward()
@@ -47,7 +49,7 @@ def test_scores_get_the_gradient_of_the_masked_weight_times_the_weight() -> None
     np.testing.assert_allclose(original.grad, gradient * mask, rtol=1e-3, atol=1e-6)
 
 
-def pruned_in_training(method: Method) -> tuple[np.ndarray, float]:
+def pruned_in_training(learnt: bool) -> tuple[np.ndarray, float]:
     """The mask and the loss after training at a high sparsity, where size says the wrong thing.
 
     The target depends on a tenth of the inputs, by small weights that are right from the start. The other inputs are
@@ -59,10 +61,10 @@ def pruned_in_training(method: Method) -> tuple[np.ndarray, float]:
     noise = torch.sign(torch.randn(OUTPUTS, INPUTS, generator=draw))
     noise[:, :TELLING] = 0
     model = Linear(target + noise)
-    pruner = Pruner.attach(model, method)  # type: ignore[arg-type]
+    pruner = Pruner.attach(model, learnt)  # type: ignore[arg-type]
     schedule = training.Schedule(epochs=1, batch_size=32, learning_rate=1e-3, warmup=0.0, weight_decay=0.0)
-    optimizer = training.adamw(model, schedule, pruning.is_score, 1e-2)
-    ramp = pruning.SparsitySchedule(pruner, SPARSITY, start=0.1, end=0.7, interval=10, scope=Scope.model)
+    optimizer = training.adamw(model, schedule, unstructured.is_score, 1e-2)
+    ramp = unstructured.SparsitySchedule(pruner, SPARSITY, start=0.1, end=0.7, interval=10, scope=Scope.model)
     state, steps = SimpleNamespace(global_step=0, max_steps=300, log_history=[]), range(300)
     for step in steps:
         state.global_step = step
@@ -78,9 +80,7 @@ def pruned_in_training(method: Method) -> tuple[np.ndarray, float]:
 def test_movement_keeps_the_small_weights_that_matter_where_magnitude_keeps_the_large_that_do_not() -> None:
     telling = np.zeros((OUTPUTS, INPUTS), bool)
     telling[:, :TELLING] = True
-    (movement, learnt), (magnitude, stuck) = (
-        pruned_in_training(method) for method in (Method.movement, Method.magnitude)
-    )
+    (movement, learnt), (magnitude, stuck) = (pruned_in_training(learnt) for learnt in (True, False))
     assert movement.mean() == magnitude.mean() == pytest.approx(1 - SPARSITY)
     assert (movement.astype(bool) == telling).all()
     assert not magnitude[telling].any()

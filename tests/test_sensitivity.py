@@ -12,8 +12,11 @@ from conftest import compose, contents, run
 from onnx import TensorProto, helper, numpy_helper, save, shape_inference
 
 from stages import sensitivity as stage
-from stages.library import figures_sensitivity, onnx_int8, sensitivity
+from stages.library import figures_sensitivity, sensitivity
 from stages.library.errors import PipelineError
+from stages.library.onnx_int8 import METHODS
+from stages.library.onnx_int8.common import WeightType
+from stages.library.onnx_int8.static import Calibration, Static
 
 SETTINGS = ("ort_quantize=[dynamic,static]", "ort_quantize.static.queries=20")
 ADDITIVE = {"a": 0.5, "b": 2.0, "c": 1.0}
@@ -61,10 +64,8 @@ def test_the_verdict_names_what_is_worth_excluding(agreement: float, verdict: st
     ]
 
 
-@pytest.mark.parametrize("kind", [onnx_int8.Dynamic, onnx_int8.Static])
-def test_a_node_whose_weights_are_integers_times_a_scale_costs_next_to_nothing(
-    tmp_path: Path, kind: type[onnx_int8.Dynamic]
-) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_node_whose_weights_are_integers_times_a_scale_costs_next_to_nothing(tmp_path: Path, method: str) -> None:
     """x holds 0, ..., 255, so its own rounding is exact; so is that of weights which are all 1 or -1."""
     draw = np.random.default_rng(0)
     weights = {
@@ -81,24 +82,24 @@ def test_a_node_whose_weights_are_integers_times_a_scale_costs_next_to_nothing(
 
     x = np.arange(256, dtype=np.float32).reshape(64, 4)
     settings = {
-        "weight_type": onnx_int8.WeightType["QInt8"],
+        "weight_type": WeightType["QInt8"],
         "per_channel": True,
         "reduce_range": False,
         "exclude": [],
         "min_agreement": 0.0,
     }
-    if kind is onnx_int8.Static:
+    if METHODS[method] is Static:
         settings |= {
             "symmetric": False,
-            "calibration": onnx_int8.Calibration["MinMax"],
+            "calibration": Calibration["MinMax"],
             "queries": 1,
             "seed": 0,
         }
 
-    ranges = onnx_int8.calibrate(tmp_path / "float.onnx", kind(**settings), [{"x": x}])
+    write = METHODS[method](**settings).quantizer(tmp_path / "float.onnx", ["all"], lambda _: {"x": x})
 
     def logits(nodes: Collection[str]) -> np.ndarray:
-        onnx_int8.quantize(tmp_path / "float.onnx", tmp_path / "int8.onnx", kind(**settings), nodes, ranges)
+        write(tmp_path / "int8.onnx", nodes)
         return onnxruntime.InferenceSession(tmp_path / "int8.onnx").run(["logits"], {"x": x})[0]
 
     expected = x @ weights["exact"] + x @ weights["rounded"]

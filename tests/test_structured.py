@@ -23,10 +23,12 @@ from transformers import (
     PreTrainedModel,
 )
 
-from stages.library import checkpoints, onnx_graph, structured
+from stages.library import checkpoints, onnx_graph, shrinking
 from stages.library.errors import PipelineError
-from stages.library.pruning import Scope
-from stages.library.structured import Kept, Scores
+from stages.library.pruning import structured
+from stages.library.pruning.common import Scope
+from stages.library.pruning.structured import Scores
+from stages.library.shrinking import Kept
 from stages.onnx_export import export
 
 HEADS, SIZE, NEURONS, LABELS = 4, 8, 64, 5
@@ -107,7 +109,7 @@ def test_a_shrunk_model_answers_as_the_full_one_with_the_rest_silenced(kind: str
     before = logits_of(full)
     silence(full, KEPT)
     expected = logits_of(full)
-    shrunk = structured.shrink(tiny(kind, attention), KEPT)
+    shrunk = shrinking.shrink(tiny(kind, attention), KEPT)
     assert np.abs(expected - before).max() > 0.1
     np.testing.assert_allclose(logits_of(shrunk), expected, atol=1e-5)
 
@@ -115,15 +117,15 @@ def test_a_shrunk_model_answers_as_the_full_one_with_the_rest_silenced(kind: str
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
 def test_the_weights_that_went_are_those_of_the_units_that_went(kind: str) -> None:
     model = tiny(kind)
-    assert structured.encoder_weights(model) == 3 * (4 * 32 * 32 + 2 * 32 * NEURONS)
-    structured.shrink(model, KEPT)
-    assert structured.encoder_weights(model) == sum(4 * 32 * SIZE * len(h) + 2 * 32 * len(n) for h, n in KEPT)
+    assert shrinking.encoder_weights(model) == 3 * (4 * 32 * 32 + 2 * 32 * NEURONS)
+    shrinking.shrink(model, KEPT)
+    assert shrinking.encoder_weights(model) == sum(4 * 32 * SIZE * len(h) + 2 * 32 * len(n) for h, n in KEPT)
 
 
 def test_a_model_can_be_cut_again() -> None:
-    once = structured.shrink(tiny("bert"), [Kept([2], [5, 9])] * 3)
-    twice = structured.shrink(tiny("bert"), [Kept([0, 2, 3], [5, 7, 9])] * 3)
-    structured.shrink(twice, [Kept([1], [0, 2])] * 3)
+    once = shrinking.shrink(tiny("bert"), [Kept([2], [5, 9])] * 3)
+    twice = shrinking.shrink(tiny("bert"), [Kept([0, 2, 3], [5, 7, 9])] * 3)
+    shrinking.shrink(twice, [Kept([1], [0, 2])] * 3)
     np.testing.assert_array_equal(logits_of(once), logits_of(twice))
 
 
@@ -223,9 +225,9 @@ def test_the_report_names_the_heads_and_counts_the_neurons() -> None:
 def test_saved_and_loaded_it_gives_the_same_logits_and_saved_again_the_same_bytes(
     tmp_path: Path, kind: str, attention: str
 ) -> None:
-    model = structured.shrink(tiny(kind, attention), KEPT)
+    model = shrinking.shrink(tiny(kind, attention), KEPT)
     model.save_pretrained(tmp_path / "once")
-    loaded = structured.load_classifier(tmp_path / "once", attention)
+    loaded = shrinking.load_classifier(tmp_path / "once", attention)
     assert not loaded.training
     assert loaded.config._attn_implementation == attention
     np.testing.assert_array_equal(logits_of(loaded), logits_of(model))
@@ -235,17 +237,17 @@ def test_saved_and_loaded_it_gives_the_same_logits_and_saved_again_the_same_byte
 
 def test_an_ordinary_folder_is_loaded_as_ever(tmp_path: Path) -> None:
     tiny("bert").save_pretrained(tmp_path)
-    found = structured.load_classifier(tmp_path)
+    found = shrinking.load_classifier(tmp_path)
     np.testing.assert_array_equal(logits_of(found), logits_of(checkpoints.load_classifier(tmp_path)))
 
 
 def test_weights_of_other_shapes_than_config_json_says_are_refused(tmp_path: Path) -> None:
-    structured.shrink(tiny("bert"), KEPT).save_pretrained(tmp_path)
+    shrinking.shrink(tiny("bert"), KEPT).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["kept_per_layer"][0]["heads"] = 3
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(PipelineError, match=r"model.safetensors does not fit `kept_per_layer` of .*size mismatch"):
-        structured.load_classifier(tmp_path)
+        shrinking.load_classifier(tmp_path)
 
 
 SMALL = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -261,12 +263,12 @@ SMALL = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 1, "num_atte
 )
 def test_an_architecture_that_is_not_known_is_refused(model: PreTrainedModel, name: str) -> None:
     with pytest.raises(PipelineError, match=f"a '{name}' model has .* takes models built like BERT or DistilBERT"):
-        structured.shrink(model, [Kept([0], [0])])
+        shrinking.shrink(model, [Kept([0], [0])])
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
 def test_exported_and_fused_it_keeps_each_layers_heads_and_gives_the_same_logits(tmp_path: Path, kind: str) -> None:
-    model = structured.shrink(tiny(kind), KEPT)
+    model = shrinking.shrink(tiny(kind), KEPT)
     export(model, tmp_path / "plain.onnx", opset=20)
     fused = onnx_graph.fuse(tmp_path / "plain.onnx", tmp_path / "fused.onnx")
     assert fused["Attention"] == 3

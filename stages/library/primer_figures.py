@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 from stages.library import artifacts
 from stages.library.affine import Affine
 from stages.library.figures import BLUE, GREEN, GREY, ORANGE, RED
-from stages.library.pruning import cubic_sparsity
+from stages.library.sparsity import cubic_sparsity
 from stages.library.tensors import KINDS
 
 FLOATS, INTEGERS = 1.0, 0.0  # heights of the two lines in a picture of the affine map

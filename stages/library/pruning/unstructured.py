@@ -1,6 +1,6 @@
-"""Unstructured pruning during fine-tuning: which weights are kept, and when.
+"""Unstructured pruning during fine-tuning: single weights become zero, by masks that close while training goes on.
 
-Both methods multiply each pruned weight matrix by a mask M of zeros and ones; the masks keep the top weights by
+Both techniques multiply each pruned weight matrix by a mask M of zeros and ones; the masks keep the top weights by
 a score S, fewer of them as training goes on:
 
 - magnitude (Zhu and Gupta, "To prune, or not to prune", 2017): S = |W|;
@@ -11,7 +11,6 @@ a score S, fewer of them as training goes on:
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 import torch
@@ -19,19 +18,49 @@ from torch import nn
 from torch.nn.utils import parametrize
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-Method = Enum("Method", ["magnitude", "movement"])
-Scope = Enum("Scope", ["layer", "model"])
+from stages.library import training
+from stages.library.errors import PipelineError
+from stages.library.pruning.common import Lesson, Log, Outcome, Plan, Scope, Settings
+from stages.library.settings import above, at_least, between
+from stages.library.sparsity import cubic_sparsity
 
 
-def cubic_sparsity(progress: float, final: float, start: float, end: float) -> float:
-    """The sparsity due at `progress` (0 to 1 of training): 0 until `start`, cubic, `final` from `end` on.
+@dataclass(frozen=True, kw_only=True)
+class Magnitude(Settings):
+    start: float = between(0, 1)  # share of training before the ramp
+    end: float = between(0, 1)  # share of training after which the sparsity is final
+    interval: int = at_least(1)  # steps between two updates of the masks
 
-    Zhu and Gupta (2017), equation 1: s = final · (1 − (1 − t)³), t the share of the ramp that is done.
-    """
-    if progress >= end:
-        return final
-    done = max(0.0, (progress - start) / (end - start))
-    return final * (1 - (1 - done) ** 3)
+    def plan(self, model: PreTrainedModel, lesson: Lesson, key: str) -> Plan:
+        return plan_masks(model, self, key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Movement(Magnitude):
+    score_learning_rate: float = above(0)
+
+    def plan(self, model: PreTrainedModel, lesson: Lesson, key: str) -> Plan:
+        return plan_masks(model, self, key, self.score_learning_rate)
+
+
+def plan_masks(model: PreTrainedModel, settings: Magnitude, key: str, score_learning_rate: float | None = None) -> Plan:
+    """The plan of masks; their scores are learnt at `score_learning_rate`, or are the weights' magnitudes."""
+    if settings.start >= settings.end:
+        raise PipelineError(f"`{key}.start` is {settings.start}; allowed: below `{key}.end`, which is {settings.end}")
+    pruner = Pruner.attach(model, learnt=score_learning_rate is not None)
+    ramp = SparsitySchedule(pruner, settings.sparsity, settings.start, settings.end, settings.interval, settings.scope)
+
+    def finish(log: Log) -> Outcome:
+        outcome = Outcome(pruner.sparsity(), pruner.sparsities(), schedule_as_run(log))
+        pruner.finish()
+        return outcome
+
+    options = {
+        "keep_best": False,  # an earlier epoch is a denser model, not a better one
+        "callbacks": [ramp],
+        "optimizer": training.adamw(model, settings, is_score, score_learning_rate or 0.0),
+    }
+    return Plan(options, finish)
 
 
 class _MaskedStraightThrough(torch.autograd.Function):
@@ -54,10 +83,10 @@ class Mask(nn.Module):
 
     mask: torch.Tensor
 
-    def __init__(self, weight: torch.Tensor, method: Method) -> None:
+    def __init__(self, weight: torch.Tensor, learnt: bool) -> None:
         super().__init__()
         self.register_buffer("mask", torch.ones_like(weight))
-        self.scores = nn.Parameter(torch.zeros_like(weight)) if method is Method.movement else None
+        self.scores = nn.Parameter(torch.zeros_like(weight)) if learnt else None
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         if self.scores is None:
@@ -77,11 +106,12 @@ class Pruner:
     modules: dict[str, nn.Linear] = field(default_factory=dict)
 
     @classmethod
-    def attach(cls, model: PreTrainedModel, method: Method) -> "Pruner":
+    def attach(cls, model: PreTrainedModel, learnt: bool) -> "Pruner":
+        """Put masks on; with scores that are `learnt`, or with the magnitude of the weights for scores."""
         pruner = cls()
         for name, module in model.base_model.named_modules():
             if isinstance(module, nn.Linear) and "pooler" not in name:
-                pruner.masks[name] = Mask(module.weight, method)
+                pruner.masks[name] = Mask(module.weight, learnt)
                 pruner.modules[name] = module
         for name, module in pruner.modules.items():
             parametrize.register_parametrization(module, "weight", pruner.masks[name])
