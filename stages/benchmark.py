@@ -1,10 +1,11 @@
 """benchmark: every variant's latency, measured side by side, next to its accuracy and size.
 
 In:  the models' folders, their logits and figures, data/clinc/.
-Out: reports/benchmark.json (the machine, and per variant accuracy, size and latency), reports/timings.csv (every
-     timed call) and reports/correct.csv (which test queries each variant answered rightly, with the rule: what a
-     review needs to tell a difference from noise). The first two hold wall-clock figures, which DVC never
-     restores from a cache as if they had been measured.
+Out: reports/benchmark.json (the machine, and per variant accuracy, size and latency), reports/summary.json (of these
+     the three that a variant is chosen by: the metric that `dvc metrics diff` shows), reports/timings.csv (every timed
+     call) and reports/correct.csv (which test queries each variant answered rightly, with the rule: what a review
+     needs to tell a difference from noise). All but the last hold wall-clock figures, which DVC never restores from a
+     cache as if they had been measured.
 
 Two measures, one query at a time, tokenizer included: the calls of one reference query (time_avg_ms ±
 time_std_ms), and a few hundred real queries (p50, p95, p99), all variants taking turns query by query.
@@ -47,9 +48,11 @@ from stages.library.settings import at_least
 
 CLINC = Path("data/clinc")
 BENCHMARK = Path("reports/benchmark.json")
+SUMMARY = Path("reports/summary.json")
 TIMINGS = Path("reports/timings.csv")
 CORRECT = Path("reports/correct.csv")
 BASELINE = "teacher"
+SUMMARIZED = {"accuracy_with_rule": 4, "size_mb": 2, "p50_ms": 2}  # figure of a variant: decimals
 
 log = logging.getLogger(__name__)
 
@@ -231,6 +234,11 @@ def main() -> None:
     budget = {"max_accuracy_drop": benchmark.max_accuracy_drop, "tie": benchmark.tie}
     report = {"machine": described, "best": best, "budget": budget, "multiply": multiply, "variants": table}
     artifacts.write_json(BENCHMARK, quality.rounded(report), sort_keys=False)  # variants in the order of the table
+    summary = {
+        name: {figure: round(row[figure], decimals) for figure, decimals in SUMMARIZED.items()}
+        for name, row in table.items()
+    }
+    artifacts.write_json(SUMMARY, summary, sort_keys=False)
     write_timings(TIMINGS, {"reference": reference, "real": real}, drawn)
     table_of_correct = pd.DataFrame({name: right[name]["accuracy_with_rule"].astype(int) for name in variants})
     with artifacts.new_file(CORRECT) as scratch:

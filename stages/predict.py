@@ -1,6 +1,9 @@
 """predict: what a text assistant would call. Needs neither torch nor transformers.
 
 python -m stages.predict "What is the pin number for my account?"
+
+The model is the best deployable variant of reports/benchmark.json, another one with --variant, or with --model the
+folder of one, wherever it is now: a folder that onnx-export or ort-quantize wrote holds all that is needed.
 """
 
 import argparse
@@ -37,14 +40,16 @@ def folder_of(variant: str | None) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__.splitlines()[0])
     parser.add_argument("query", nargs="*", help="a query; without any, they are read from standard input, one a line")
-    parser.add_argument("--variant", help="a deployable row of the table; default: the best one")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--variant", help="a deployable row of the table; default: the best one")
+    which.add_argument("--model", type=Path, help="a folder with model.onnx, tokenizer.json and classifier.json")
     parser.add_argument("--threads", type=int, default=1, help="cores that one answer may use (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     arguments = parser.parse_args()
     if arguments.threads < 1:
         raise PipelineError(f"--threads is {arguments.threads}; allowed: 1 or more")
 
-    folder = folder_of(arguments.variant)
+    folder = arguments.model or folder_of(arguments.variant)
     classifier = OnnxClassifier(folder, arguments.threads, made_by="dvc pull` or `make repro")
     for query in arguments.query or map(str.rstrip, sys.stdin):
         answer = classifier(query)

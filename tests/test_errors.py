@@ -137,6 +137,20 @@ MISTAKES = {
         ("stages.plot",), ("unknown key `plot.dpii`", "`plot` has: dpi"), setting("plot.dpii", 100)
     ),
     "a key missing": Mistake(("stages.plot",), ("params.yaml has no `plot.dpi`", "make params"), setting("plot", {})),
+    "a number for a section": Mistake(
+        ("stages.plot",), ("`plot` in params.yaml is 5", "allowed: a section with the keys dpi"), setting("plot", 5)
+    ),
+    "a list for a section": Mistake(
+        ("stages.distill",), ("`distill` in params.yaml is [1]", "the keys epochs, "), setting("distill", [1])
+    ),
+    "a reference to nothing": Mistake(
+        ("stages.plot",), ("`plot` in params.yaml cannot be read", "no_such_key"), setting("plot", "${no_such_key}")
+    ),
+    "a reference to nothing in a section": Mistake(
+        ("stages.plot",),
+        ("`plot.dpi` in params.yaml cannot be read", "no_such_key"),
+        setting("plot.dpi", "${no_such_key}"),
+    ),
     "params.yaml missing": Mistake(
         ("stages.plot",), ("params.yaml not found in ", "make params"), lambda folder: (folder / "params.yaml").unlink()
     ),

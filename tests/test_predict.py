@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,22 @@ def test_without_a_best_variant_it_asks_for_one(named: Path, monkeypatch: pytest
         PipelineError, match=r"no deployable variant is within `benchmark.max_accuracy_drop`.*--variant"
     ):
         run(predict, monkeypatch, "hello")
+
+
+def test_a_models_folder_is_enough_wherever_it_is(
+    named: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expected = answers(monkeypatch, capsys, "play the song")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    model = shutil.copytree(named / "data/ort/dynamic/student", elsewhere / "model")
+    monkeypatch.chdir(elsewhere)
+    assert answers(monkeypatch, capsys, "--model", str(model), "play the song") == expected
+    (model / "classifier.json").unlink()
+    with pytest.raises(PipelineError, match=r"model/classifier.json not found"):
+        run(predict, monkeypatch, "--model", "model", "hello")
 
 
 @pytest.mark.usefixtures("named")

@@ -60,9 +60,17 @@ def load(kind: type[Settings], section: str, path: Path = PARAMS) -> Settings:
         raise PipelineError(f"{path} holds no sections; `make params` composes it from conf/")
     if unknown := sorted(set(params) - set(SECTIONS)):
         raise PipelineError(f"{path} has an unknown key `{unknown[0]}`; allowed at the top are: {', '.join(SECTIONS)}")
-    values = OmegaConf.select(params, section)
+    try:
+        values = OmegaConf.select(params, section)
+        OmegaConf.to_container(params, resolve=True)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise PipelineError(f"`{error.full_key or section}` in {path} cannot be read: {reason}") from None
     if values is None:
         raise PipelineError(f"{path} has no section `{section}`; `make params` composes it from conf/")
+    if not isinstance(values, DictConfig):
+        names = ", ".join(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+        raise PipelineError(f"`{section}` in {path} is {values!r}; allowed: a section with the keys {names}")
     return parse(kind, values, section)
 
 

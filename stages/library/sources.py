@@ -3,10 +3,10 @@
 Every source yields the same thing, {split: rows}; the caller checks the digest of what came.
 """
 
+import http.client
 import json
 import logging
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -114,7 +114,7 @@ def from_upstream(url: str, sha256: str) -> dict[str, list[Row]]:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
             content = answer.read()
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:  # cut off half-way, an answer is of the second kind
         raise UnavailableError(_one_line(error)) from error
     return parse(checked(content, sha256, url), url)
 

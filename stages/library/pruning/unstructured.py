@@ -186,8 +186,3 @@ def schedule_as_run(log: Iterable[Mapping[str, float]]) -> list[dict[str, float]
     """The rows that SparsitySchedule left in a Trainer's log: step, sparsity due, sparsity reached."""
     # In this order: a log that went through a checkpoint has its keys sorted.
     return [{key: entry[key] for key in ("step", "due", "sparsity")} for entry in log if "sparsity" in entry]
-
-
-def zeros(state: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """The share of exact zeros in each tensor."""
-    return {name: float((tensor == 0).double().mean()) for name, tensor in state.items()}
