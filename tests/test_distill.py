@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import distill
 from stages.library import splits, students, training
+from stages.library.distillation import DistillationTrainer
 from stages.library.errors import PipelineError
 
 OUTPUTS = ("data/student", "data/logits", "reports/quality", "reports/training")
@@ -123,6 +125,32 @@ def test_the_student_learns_what_the_cached_logits_say_not_the_labels(
     compose(*overrides, "distill.alpha=0.0", "distill.epochs=1", "distill.learning_rate=0.02")
     run(distill, monkeypatch)
     assert set(load_file(built / "data/logits/student.safetensors")["test"].argmax(axis=1)) == {1}
+
+
+@pytest.mark.parametrize(("alpha", "temperature"), [(0.0, 1.0), (0.2, 4.0), (0.7, 2.5), (1.0, 4.0)])
+def test_the_loss_is_that_of_the_formula(alpha: float, temperature: float) -> None:
+    """L = alpha · CE(labels) + (1 − alpha) · T² · Σ p log(p / q), with p the teacher's and q the student's, by T."""
+    draw = np.random.default_rng(0)
+    student, teacher = draw.normal(size=(5, 4)), 3 * draw.normal(size=(5, 4))
+    labels = draw.integers(4, size=5)
+
+    def softmax(logits: np.ndarray) -> np.ndarray:
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    hard = -np.log(softmax(student)[np.arange(5), labels]).mean()
+    p, q = softmax(teacher / temperature), softmax(student / temperature)
+    expected = alpha * hard + (1 - alpha) * temperature**2 * (p * np.log(p / q)).sum(axis=1).mean()
+
+    def model(labels: torch.Tensor) -> SimpleNamespace:
+        logits = torch.from_numpy(student)
+        return SimpleNamespace(loss=torch.nn.functional.cross_entropy(logits, labels), logits=logits)
+
+    trainer = DistillationTrainer.__new__(DistillationTrainer)
+    trainer.args = SimpleNamespace(alpha=alpha, temperature=temperature)  # type: ignore[assignment]
+    inputs = {"labels": torch.from_numpy(labels), "teacher_logits": torch.from_numpy(teacher)}
+    assert float(trainer.compute_loss(model, inputs)) == pytest.approx(expected)  # type: ignore[arg-type]
+    without = {"labels": torch.from_numpy(labels)}  # as validation has it
+    assert float(trainer.compute_loss(model, without)) == pytest.approx(hard)  # type: ignore[arg-type]
 
 
 def test_a_run_from_another_checkpoint_does_not_resume_this_ones(

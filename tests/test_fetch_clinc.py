@@ -4,12 +4,13 @@ import json
 import math
 from pathlib import Path
 
+import datasets
 import pytest
 from conftest import ROOT, WORDS, compose, contents, micro_data_set, run, write_data_set
 from transformers import AutoTokenizer
 
 from stages import fetch_clinc
-from stages.library import splits
+from stages.library import sources, splits
 from stages.library.errors import PipelineError
 
 MIRROR = ROOT.parent / "shared" / "clinc150"
@@ -112,6 +113,42 @@ def test_the_mirror_is_the_first_source_and_gives_the_same_rows(
         fetch(monkeypatch, overrides, "dataset.config=plus", "dataset.file=micro.json")
     assert contents(project / "data") == from_file
     assert "plus from mirror: {'train': 80, 'validation': 40, 'test': 40}" in caplog.messages
+
+
+def test_the_hub_at_its_pinned_revision_gives_the_same_rows(
+    project: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `datasets` gives them: intents are numbers of a class label, in another order than ours."""
+    run(fetch_clinc, monkeypatch)
+    expected = contents(project / "data")
+    rows = sources.parse(Path(setting(overrides, "file")).read_bytes(), "micro")
+    names = ["oos", *sorted({row.intent for row in rows["train"]} - {"oos"}, reverse=True)]
+    features = datasets.Features({"text": datasets.Value("string"), "intent": datasets.ClassLabel(names=names)})
+    published = datasets.DatasetDict(
+        {
+            split: datasets.Dataset.from_dict(
+                {"text": [row.text for row in of], "intent": [names.index(row.intent) for row in of]}, features
+            )
+            for split, of in rows.items()
+        }
+    )
+    asked = []
+
+    def load_dataset(*words: str, **options: str) -> datasets.DatasetDict:
+        asked.append((words, options))
+        return published
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setenv("CLINC150_MIRROR", str(project / "nowhere"))
+    with caplog.at_level("INFO"):
+        fetch(
+            monkeypatch,
+            overrides,
+            *("dataset.config=plus", "dataset.hub_dataset=clinc/clinc_oos", "dataset.hub_revision=abc123"),
+        )
+    assert asked == [(("clinc/clinc_oos", "plus"), {"revision": "abc123"})]  # and no remote code is trusted
+    assert any(message.startswith("plus from hub") for message in caplog.messages)
+    assert contents(project / "data") == expected
 
 
 def test_upstream_answers_when_mirror_and_hub_do_not(

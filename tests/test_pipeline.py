@@ -431,6 +431,66 @@ def test_a_section_named_too_much_would_be_noticed(repository: Path) -> None:
         path.write_text(original)
 
 
+# What README says of adding a technique: one module, one row, one file.
+
+LOTTERY = '''"""Which weights stay is drawn by lot."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from stages.library.pruning.common import Lesson, Outcome, Plan, Settings
+from stages.library.settings import at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lottery(Settings):
+    draw: int = at_least(0)
+
+    def plan(self, model: PreTrainedModel, lesson: Lesson, key: str) -> Plan:
+        def finish(log: list[dict[str, float]]) -> Outcome:
+            generator = torch.Generator().manual_seed(self.draw)
+            weight = model.base_model.encoder.layer[0].output.dense.weight.data
+            kept = torch.rand(weight.shape, generator=generator) >= self.sparsity
+            weight *= kept
+            lost = 1 - float(kept.float().mean())
+            return Outcome(lost, {"encoder.layer.0.output.dense": lost}, [{"step": 0.0, "due": lost, "sparsity": lost}])
+
+        return Plan({}, finish)
+'''
+
+
+def test_a_technique_is_one_module_one_row_and_one_file(copy: Path) -> None:
+    (copy / "stages/library/pruning/lottery.py").write_text(LOTTERY)
+    table = copy / "stages/library/pruning/__init__.py"
+    row = 'from stages.library.pruning.lottery import Lottery\nMETHODS["lottery"] = Lottery\n'
+    table.write_text(table.read_text() + row)
+    settings = yaml.safe_load((copy / "conf/prune/structured.yaml").read_text())["prune"]["structured"]
+    kept = {key: value for key, value in settings.items() if key not in ("multiple", "queries")}
+    conf = {
+        "prune": {"lottery": kept | {"epochs": 1, "draw": 7}},
+        "variants": {"models": {"pruned-lottery": "the student with weights drawn by lot zero"}},
+    }
+    (copy / "conf/prune/lottery.yaml").write_text("# @package _global_\n" + yaml.safe_dump(conf))
+    tiny = yaml.safe_load((copy / "conf/tiny.yaml").read_text())
+    tiny["defaults"].insert(1, {"override prune": ["lottery"]})
+    del tiny["prune"]
+    (copy / "conf/tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+
+    params.compose(copy / "params.yaml", "tiny")
+    with Repo() as repo:
+        ran = {stage.addressing for stage in repo.reproduce(["plot"])}
+    conversions = {f"ort-quantize@pruned-lottery-{method}" for method in METHODS}
+    assert ran == {"prune@lottery", "onnx-export@pruned-lottery", *conversions, "benchmark", "plot"}
+    rows = yaml.safe_load((copy / "reports/benchmark.json").read_text())["variants"]
+    names = {"pruned-lottery", "pruned-lottery-onnx", *(f"pruned-lottery-ort-{method}" for method in METHODS)}
+    assert {name for name in rows if name.startswith("pruned")} == names
+    assert "pruned-lottery" in (copy / "reports/report.md").read_text()
+    figures = yaml.safe_load((copy / "reports/quality/pruned-lottery.json").read_text())["pruned-lottery"]
+    assert figures["encoder_sparsity"] == pytest.approx(kept["sparsity"], abs=0.1)
+
+
 # Experiments and remotes.
 
 
