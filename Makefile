@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo repro whole test lint params params-check promote sweep tune review
+.PHONY: help setup demo repro whole test lock lint params params-check promote sweep tune review
 
 # What `make sweep` tries, and under what name: its experiments are NAME-1, NAME-2, ..., its report reports/sweep/NAME/.
 TEMPERATURES ?= 2.0,4.0,8.0
@@ -39,6 +39,9 @@ whole: setup ## every technique side by side on CLINC150, in .whole/; its report
 
 test: setup ## all tests
 	pytest --numprocesses auto --dist loadfile
+
+lock: setup ## fail if dvc.lock, and so the reports, are not those of the code and parameters
+	python -m stages.lock
 
 lint: setup ## formatting, lint and types
 	ruff format --check .

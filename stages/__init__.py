@@ -1,5 +1,5 @@
 """The pipeline: one module per DVC stage, and the programs around it: predict, demo, whole, params, sweep, tune,
-review, readme."""
+review, readme, lock."""
 
 import os
 

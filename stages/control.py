@@ -1,9 +1,11 @@
-"""control: what distillation bought. The same student, trained on the labels alone, and again with the teacher.
+"""control: what distilling bought. The same student, trained on the labels alone, and again on the teacher's answers.
 
 Call: python -m stages.control SEED.
 In:   data/clinc/, data/teacher/, the cached logits of the teacher and of the student.
-Out:  data/control-SEED/ (the student trained without the teacher, alpha 1), its logits, and its figures beside those
-      of a student distilled from the same seed.
+Out:  data/control-SEED/ (the student trained without the teacher's answers, alpha 1), its logits, and its figures
+      beside those of a student distilled from the same seed.
+
+Both start from the teacher's layers and head: what is compared is the loss, not all that the student owes the teacher.
 
 One pair of runs says little: another seed moves accuracy by as much as many a technique does. So each seed of
 `control.seeds` has a pair of its own.
@@ -31,7 +33,7 @@ from stages.library import (
     training,
 )
 from stages.library.artifacts import require
-from stages.library.errors import run_program
+from stages.library.errors import PipelineError, run_program
 from stages.library.settings import at_least
 
 CLINC = Path("data/clinc")
@@ -49,6 +51,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seed", type=int)
     seed = parser.parse_args().seed
+    if seed < 0:
+        raise PipelineError(f"`control.seeds` has {seed}; allowed: whole numbers, 0 or more")
     samples = settings.load(Control, "control").bootstrap_samples
     distill = settings.load(students.Distill, "distill")
     student = settings.load(students.Student, "student")

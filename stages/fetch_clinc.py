@@ -57,6 +57,24 @@ def fetch(dataset: Dataset) -> tuple[str, dict[str, list[splits.Row]]]:
     return origin, rows
 
 
+def load_domains(path: Path) -> dict[str, list[str]]:
+    """The {domain: [intent, ...]} of a file.
+
+    Raises:
+        PipelineError: it is none, an intent stands in it twice, or one has the name that means out of scope.
+    """
+    content: Any = artifacts.read_json(path, made_by="git checkout")
+    lists = content.values() if isinstance(content, dict) else [None]
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
+        raise PipelineError(f'{path} (dataset.domains) is not of the form {{"domain": ["intent", ...], ...}}')
+    intents = [name for names in content.values() for name in names]
+    if repeated := {name for name in intents if intents.count(name) > 1}:
+        raise PipelineError(f"{path} (dataset.domains) names intent {min(repeated)!r} more than once")
+    if splits.OUT_OF_SCOPE in intents:
+        raise PipelineError(f"{path} (dataset.domains) names {splits.OUT_OF_SCOPE!r}, which is in no domain")
+    return content
+
+
 def check_intents(rows: dict[str, list[splits.Row]], intents: splits.Intents) -> None:
     """Every row's intent is named in the domains file, every intent has training rows, every split both kinds."""
     for name, split in rows.items():
@@ -92,7 +110,7 @@ def describe(rows: dict[str, list[splits.Row]]) -> dict[str, Any]:
 
 def main() -> None:
     dataset = settings.load(Dataset, "dataset")
-    intents = splits.Intents.of(artifacts.read_json(Path(dataset.domains), made_by="git checkout"))
+    intents = splits.Intents.of(load_domains(Path(dataset.domains)))
     origin, rows = fetch(dataset)
     check_intents(rows, intents)
     splits.save(CLINC, rows, intents)

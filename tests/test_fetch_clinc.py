@@ -163,6 +163,27 @@ def test_upstream_answers_when_mirror_and_hub_do_not(
     assert len(read_rows("train")) == 80
 
 
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        (["alarm"], "is not of the form"),
+        ({"daily": None}, "is not of the form"),
+        ({"daily": "alarm"}, "is not of the form"),
+        ({"daily": ["alarm", 3]}, "is not of the form"),
+        ({"daily": ["alarm", "music"], "other": ["weather", "alarm"]}, "names intent 'alarm' more than once"),
+        ({"daily": ["alarm", "music", "weather", "oos"]}, "names 'oos', which is in no domain"),
+    ],
+)
+def test_domains_that_are_none_are_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], domains: object, message: str
+) -> None:
+    (project / "own.json").write_text(json.dumps(domains))
+    before = contents(project / "data")
+    with pytest.raises(PipelineError, match=rf"own.json \(dataset.domains\) {message}"):
+        fetch(monkeypatch, overrides, f"dataset.domains={project / 'own.json'}")
+    assert contents(project / "data") == before
+
+
 def test_the_sample_in_the_repository_is_the_one_that_conf_names(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

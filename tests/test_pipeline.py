@@ -20,12 +20,13 @@ import boto3
 import networkx
 import pytest
 import yaml
-from conftest import ROOT, contents
+from conftest import ROOT, contents, run
 from dvc.exceptions import ReproductionError
 from dvc.repo import Repo
 from moto.server import ThreadedMotoServer
 
-from stages import params
+from stages import lock, params
+from stages.library.errors import PipelineError
 
 # The specification: what each stage feeds. It is that of the design, stage by stage, and not read from dvc.yaml.
 MODELS = ("teacher", "student", "pruned-movement", "pruned-structured")
@@ -360,6 +361,28 @@ def test_every_plot_is_of_columns_that_its_file_has(repository: Path) -> None:
 def test_repro_right_after_does_nothing() -> None:
     with Repo() as repo:
         assert repo.reproduce() == []
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_lock_that_is_not_that_of_the_code_is_refused_with_the_models_here_or_not(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, here: bool
+) -> None:
+    commit(copy)
+    if not here:  # a fresh clone: what Git has, and none of what DVC keeps
+        subprocess.run(["git", "clone", "--quiet", str(copy), str(copy.parent / "clone")], check=True)
+        monkeypatch.chdir(copy.parent / "clone")
+    run(lock, monkeypatch)
+    for file, stale in (("stages/fetch_clinc.py", "fetch-clinc"), ("conf/tune.yaml", "params-check")):
+        original = Path(file).read_text()
+        Path(file).write_text(f"{original}\n# changed\n")
+        with pytest.raises(
+            PipelineError, match=rf"not those of the code .* \(these would run: .*{stale}.*`make repro`"
+        ):
+            run(lock, monkeypatch)
+        Path(file).write_text(original)
+    Path("stages/primer.py").write_text("# its inputs are not in the clone")
+    with pytest.raises(PipelineError, match="primer"):
+        run(lock, monkeypatch)
 
 
 def test_a_parameter_edited_by_hand_runs_what_reads_it_and_no_other(copy: Path) -> None:

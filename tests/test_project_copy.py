@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import contents, run
 
-from stages import demo, whole
+from stages import demo, lock, whole
 from stages.library import project_copy
 from stages.library.errors import PipelineError
 
@@ -194,9 +194,19 @@ def test_whole_check_asks_dvc_about_the_committed_reports_and_leaves_nothing(
     with pytest.raises(PipelineError, match=r"reports/whole/dvc\.lock not found; run `make whole`"):
         run(whole, monkeypatch, "--check")
     run(whole, monkeypatch)
-    before = set(contents(copied))
+    before, seen = set(contents(copied)), []
+
+    def stale(root: Path) -> str | None:
+        seen.append(
+            (set(contents(root / "reports")), (root / "dvc.lock").is_file(), (root / "params.yaml").read_text())
+        )
+        return "these would run: plot" if len(seen) == 2 else None
+
+    monkeypatch.setattr(lock, "stale", stale)
     run(whole, monkeypatch, "--check")
-    commands, reports = json.loads(Path("seen").read_text())
-    assert commands[-1] == ["repro", "--dry", "--allow-missing"]
-    assert set(reports) == {"report.md", "quality/student.json"}
+    with pytest.raises(
+        PipelineError, match=r"reports/whole/ is not that .* \(these would run: plot\); run `make whole`"
+    ):
+        run(whole, monkeypatch, "--check")
+    assert seen == [({"report.md", "quality/student.json"}, True, "plot:\n  dpi: 60\n")] * 2
     assert set(contents(copied)) == before

@@ -48,15 +48,16 @@ def test_what_a_spared_node_takes_away() -> None:
     assert list(table["spared_mean_difference"]) == pytest.approx([1.5 / 4, 2.5 / 4, 3 / 4])
 
 
-@pytest.mark.parametrize(("agreement", "verdict"), [(0.4, "not needed"), (0.9, "is needed")])
-def test_the_verdict_names_what_is_worth_excluding(agreement: float, verdict: str) -> None:
+@pytest.mark.parametrize(("allowed", "verdict"), [(0.6, "No node has to stay"), (0.1, "Some nodes have to stay")])
+def test_the_verdict_names_what_is_worth_excluding(allowed: float, verdict: str) -> None:
     table, whole = sensitivity.rank(list(ADDITIVE), additive([]), additive)
-    figures = sensitivity.summary("student", "static", 2, table, whole, worth=0.25)
+    figures = sensitivity.summary("student", "static", 2, table, whole, worth=0.25, allowed=allowed)
     assert figures["worth_excluding"] == pytest.approx({"b": 2 / 3.5, "c": 1 / 3.5})
     assert figures["ranking"] == ["b", "c", "a"]
-    text = sensitivity.markdown(figures, table, agreement, rows=2)
+    text = sensitivity.markdown(figures, table, rows=2)
     assert verdict in text
-    assert "worth it: `b` (spares 57%), `c` (spares 29%)" in text
+    assert "spares 25% of the mean logit difference (`sensitivity.worth`): `b` (spares 57%), `c` (spares 29%)." in text
+    assert "The 2 costliest of 3 nodes:" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows == [
         "| `b` | 50.00% | 0.5000 | 2.00 | 57% |",
@@ -136,7 +137,7 @@ def test_a_row_for_each_node_with_weights_and_the_same_bytes_again(
 ) -> None:
     run(stage, monkeypatch, method)
     written = contents(ready / "reports/sensitivity")
-    assert {f"{method}.csv", f"{method}.json", f"{method}.md"} <= set(written)
+    assert {f"{method}.csv", f"{method}.json"} <= set(written)
     table = pd.read_csv(ready / f"reports/sensitivity/{method}.csv", index_col="node")
     modules = ("attention.self", "attention.output.dense", "intermediate.dense", "output.dense")
     layers = [f"encoder.layer.{layer}.{module}" for layer in (0, 1) for module in modules]

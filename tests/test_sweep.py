@@ -7,6 +7,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from stages import sweep
+from stages.library.errors import PipelineError
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_values_are_shown_as_they_are_written(value: object, expected: str) -> N
 
 def test_layers_are_drawn_too() -> None:
     table = pd.DataFrame({"experiment": ["a", "b"], "student.layers": ["[1, 3, 5]", "[0, 2, 4]"], "m": [0.5, 0.6]})
-    figure = sweep.picture(table, ["student.layers"], "m")
+    figure = sweep.picture(table, ["student.layers"], "m", 0.01)
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["[1, 3, 5]", "[0, 2, 4]"]
     plt.close(figure)
 
@@ -60,15 +61,35 @@ def test_another_sweep_leaves_the_reports_of_the_first(tmp_path: Path) -> None:
     def table(name: str) -> pd.DataFrame:
         return pd.DataFrame({"experiment": [f"{name}-1", f"{name}-2"], "k": [1.0, 2.0], "m": [0.5, 0.6]})
 
-    sweep.write(tmp_path / "kd", table("kd"), ["k"], "m", ["k=1.0,2.0"])
+    sweep.write(tmp_path / "kd", table("kd"), ["k"], "m", ["k=1.0,2.0"], 100)
     before = (tmp_path / "kd" / "sweep.csv").read_bytes()
-    sweep.write(tmp_path / "kd-big", table("kd-big"), ["k"], "m", ["--name", "kd-big", "k=1.0,2.0", "e=[1,2]"])
+    sweep.write(tmp_path / "kd-big", table("kd-big"), ["k"], "m", ["--name", "kd-big", "k=1.0,2.0", "e=[1,2]"], 100)
     assert (tmp_path / "kd" / "sweep.csv").read_bytes() == before
     assert {path.name for path in (tmp_path / "kd-big").iterdir()} == {"README.md", "sweep.csv", "sweep.png"}
     page = (tmp_path / "kd-big" / "README.md").read_text()
     assert "`python -m stages.sweep --name kd-big k=1.0,2.0 'e=[1,2]'`" in page
     assert "Highest: **kd-big-2**, 10.00 points above the lowest" in page
     assert "into conf/, `e=[1,2]` among them." in page  # set for the sweep, and applied with the rest
+    assert "standard error of 4.90 points" in page  # sqrt(0.6 · 0.4 / 100)
+    assert "Settings that lie closer together than that are not told apart." in page
+    sweep.write(tmp_path / "small", table("small"), ["k"], "m", ["k=1.0,2.0"], 10)
+    assert "this sweep does not tell the settings apart" in (tmp_path / "small" / "README.md").read_text()
+
+
+def test_without_a_worker_it_ends_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"POLL_S": 0, "LOOK_S": -1, "workers": lambda: False, "_dvc": lambda *_: None}.items():
+        monkeypatch.setattr(sweep, name, value)
+    monkeypatch.setattr(sweep, "tasks_of", lambda _: {"one": "Success", "two": "Queued"})
+    with pytest.raises(
+        PipelineError, match="1 experiments of the sweep are left and no worker runs; `dvc queue start`"
+    ):
+        sweep.wait("kd", earlier=())
+
+
+def test_a_sweep_of_which_nothing_succeeded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep.dvc.api, "exp_show", lambda: [{"Experiment": "other-1"}])
+    with pytest.raises(PipelineError, match=r"no experiment kd-1, kd-2, \.\.\. succeeded"):
+        sweep.collect("kd", ["distill.alpha"], "m")
 
 
 def test_what_an_earlier_sweep_of_that_name_left_behind_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

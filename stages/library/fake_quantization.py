@@ -10,7 +10,8 @@ Quantization", 2020, section 2.1, there for the step alone). With x̂ the quanti
     dx̂/dx = 1 within, 0 outside      dx̂/dhigh = (x̂ − x) / (high − low) within, 1 above, 0 below
 
 and dx̂/dlow is minus the former within, 1 below, 0 above. Both are summed over the inputs and scaled by
-1 / √(inputs · levels) (section 2.2), so that they are on the scale of the weights' gradients.
+1 / √(inputs · levels), so that clipping the norm of all gradients leaves the weights' their share. Section 2.2 counts
+the inputs of one query; here they are those of the batch.
 """
 
 from collections.abc import Mapping

@@ -11,7 +11,9 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.path import Path as Path2D
 from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import Bbox
 
@@ -62,13 +64,13 @@ class Plot:
 
 
 def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
-    """Accuracy over latency, bubbles for size, the best deployable variant ringed, those of the Pareto front dark.
+    """Accuracy over latency, bubbles for size, the best deployable variant ringed, those of the Pareto front dotted.
 
     Args:
         table: a row per variant, with accuracy_with_rule (0 to 1), p50_ms, size_mb and pareto.
     """
-    figure, axes = plt.subplots(figsize=(9, 5.5))
-    area = table["size_mb"] * 12
+    figure, axes = plt.subplots(figsize=(11, 7))
+    area = table["size_mb"] * 10
     for kind, colour in FORMS.items():
         rows = table[[form(name) == kind for name in table.index]]
         axes.scatter(
@@ -77,18 +79,16 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
             s=area[rows.index],
             color=colour,
             alpha=0.45,
-            label=kind,
             edgecolors=colour,
         )
-    for front, colour, area_of_dot in ((True, "black", 16), (False, "#999999", 8)):
-        rows = table[table["pareto"] == front]
-        axes.scatter(rows["p50_ms"], rows["accuracy_with_rule"], s=area_of_dot, color=colour, zorder=3)
+    front = table[table["pareto"]]
+    axes.scatter(front["p50_ms"], front["accuracy_with_rule"], s=16, color="black", zorder=3)
     if best is not None:
         row = table.loc[best]
         axes.scatter(
             row["p50_ms"],
             row["accuracy_with_rule"],
-            s=area[best] + 350,
+            s=area[best] + 250,
             facecolors="none",
             edgecolors=RED,
             linewidths=2.2,
@@ -99,51 +99,99 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     axes.xaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.tick_params(axis="x", which="minor", labelsize=8)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    axes.margins(x=0.16, y=0.28)
-    axes.set_xlabel("latency, p50 over real queries, one at a time (ms, logarithmic)")
-    axes.set_ylabel("accuracy with the out-of-scope rule")
-    axes.set_title("Accuracy over latency; area: size, dark: Pareto front (on validation)")
-    legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
-    for handle in legend.legend_handles:
-        handle.set_sizes([70])  # type: ignore[union-attr]
-    _label_points(axes, table, best)
+    axes.margins(x=0.14, y=0.2)
+    axes.set_xlabel("latency of a query, median over real ones, one at a time (ms, logarithmic)")
+    axes.set_ylabel("accuracy with the out-of-scope rule, test queries")
+    axes.set_title("Accuracy over latency; area: size of the model file")
+    mark = {"linestyle": "none", "marker": "o"}
+    handles = [
+        *(Line2D([], [], color=colour, alpha=0.6, markersize=9, label=kind, **mark) for kind, colour in FORMS.items()),  # type: ignore[arg-type]
+        Line2D([], [], color="black", markersize=4, label="Pareto front, by validation", **mark),  # type: ignore[arg-type]
+        Line2D([], [], color=RED, markerfacecolor="none", markersize=11, label="best deployable", **mark),  # type: ignore[arg-type]
+    ]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=6, columnspacing=1.2)
+    _label_points(axes, table, np.sqrt(area.to_numpy()) / 2, best)
     return figure
 
 
-def _label_points(axes: Axes, table: pd.DataFrame, best: str | None) -> None:
-    """Name and size above or below each point, where there is room: no label covers another.
+# Where a label may stand, from the centre of its bubble: up, down, right, left, and between these.
+DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
+GAPS = (3, 16, 34, 56, 80)  # from the bubble's edge, in points; from the second on a line leads to it
 
-    The best variant comes first, then the teacher and the Pareto front, whose labels may cover a point, then the rest.
+
+def _label_points(axes: Axes, table: pd.DataFrame, radii: np.ndarray, best: str | None) -> None:
+    """Name and size beside each bubble, or where there is room with a line to it: no label covers another.
+
+    The best variant comes first, then the teacher and the Pareto front, whose labels may cover a bubble if there is no
+    other way, then the rest, whose may not: what finds no room has none.
+
+    Args:
+        radii: of the bubbles, in points, (variants,).
     """
-    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # so that places are as drawn
-    points = axes.transData.transform(table[["p50_ms", "accuracy_with_rule"]].to_numpy())
-    front = table["pareto"] | (table.index == "teacher")
-    rank = pd.Series(np.where(table.index == best, 0, np.where(front, 1, 2)), table.index)
-    taken: list[Bbox] = []
-    for name, row in table.loc[rank.sort_values(kind="stable").index].iterrows():
-        others = points[table.index != name]
-        offset = 9 + np.sqrt(row["size_mb"] * 12) / 2
-        tried = []
-        for sign in (1, -1):
-            label = axes.annotate(
-                f"{name}\n{row['size_mb']:.1f} MiB",
-                (row["p50_ms"], row["accuracy_with_rule"]),
-                xytext=(0, sign * offset),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if sign > 0 else "top",
-                fontsize=8,
-            )
-            box = label.get_window_extent().padded(3)
-            labels = sum(box.overlaps(other) for other in taken)
-            covered = sum(box.padded(10).contains(*point) for point in others)
-            tried.append((labels, covered, -sign, label, box))
-        (labels, covered, _, kept, box), (*_, other, _) = sorted(tried, key=lambda place: place[:3])
-        other.remove()
-        if labels or (covered and not front[name]):
-            kept.remove()
-        else:
-            taken.append(box)
+    figure: Figure = axes.get_figure(root=True)  # type: ignore[assignment]
+    figure.draw_without_rendering()  # so that places are as drawn
+    pixels = figure.dpi / 72
+    centres = axes.transData.transform(table[["p50_ms", "accuracy_with_rule"]].to_numpy())
+    important = (table["pareto"] | (table.index == "teacher")).to_numpy()
+    rank = np.where(table.index == best, 0, np.where(important, 1, 2))
+    labels: list[Bbox] = []
+    lines: list[np.ndarray] = []  # each two points
+    for place in np.argsort(rank, kind="stable"):
+        point = (table["p50_ms"].iloc[place], table["accuracy_with_rule"].iloc[place])
+        text = f"{table.index[place]}\n{table['size_mb'].iloc[place]:.1f} MiB"
+        label = axes.annotate(
+            text, point, (0, 0), textcoords="offset points", fontsize=8, ha="center", va="center", zorder=5
+        )
+        size = label.get_window_extent().size
+        label.remove()
+        ways: list[tuple[int, int, Bbox, np.ndarray]] = []
+        for gap in GAPS:
+            for direction in np.array(DIRECTIONS):
+                away = direction / np.hypot(*direction)
+                edge = centres[place] + away * radii[place] * pixels
+                anchor = edge + away * gap * pixels
+                box = Bbox([anchor + (direction - 1) / 2 * size, anchor + (direction + 1) / 2 * size]).padded(2)
+                line = np.array([edge, anchor])
+                inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+                inside = inside and axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
+                if not inside or any(box.overlaps(other) for other in labels):
+                    continue
+                if any(_crosses(other, box) for other in lines) or any(_crosses(line, other) for other in labels):
+                    continue
+                near = zip(centres, radii, strict=True)
+                ways.append((sum(_distance(box, centre) < r * pixels for centre, r in near), gap, box, line))
+        if not ways:
+            continue
+        covered, gap, box, line = min(ways, key=lambda way: way[:2])
+        if covered and not important[place]:
+            continue
+        led = gap > GAPS[0]
+        axes.annotate(
+            text,
+            point,
+            tuple((np.add(box.min, box.max) / 2 - centres[place]) / pixels),
+            textcoords="offset points",
+            fontsize=8,
+            ha="center",
+            va="center",
+            zorder=5,
+            arrowprops={"arrowstyle": "-", "color": "#888888", "linewidth": 0.7, "shrinkA": 0, "shrinkB": radii[place]}
+            if led
+            else None,
+        )
+        labels.append(box)
+        if led:
+            lines.append(line)
+
+
+def _distance(box: Bbox, point: np.ndarray) -> float:
+    """How far a point is from a box; 0 if it is in it."""
+    return float(np.hypot(*np.maximum(0, np.maximum(box.min - point, point - box.max))))
+
+
+def _crosses(line: np.ndarray, box: Bbox) -> bool:
+    """Whether a line, shape (2 points, 2), goes through a box."""
+    return Path2D(line).intersects_bbox(box, filled=False)
 
 
 def sizes(table: pd.DataFrame, compressed: Mapping[str, float]) -> Figure:
@@ -171,7 +219,7 @@ def sizes(table: pd.DataFrame, compressed: Mapping[str, float]) -> Figure:
         loc="lower right",
     )
     axes.set_xlabel("size of the model file (MiB)" + ("; black line: compressed with zlib" if compressed else ""))
-    axes.set_title("What has to be stored and shipped")
+    axes.set_title("Size of the model file")
     return figure
 
 
@@ -190,16 +238,20 @@ def weight_histogram(name: str, weight: np.ndarray, quantized: np.ndarray, scale
     values, counts = np.unique(quantized, return_counts=True)
     after.bar(values, counts, width=1.0, color=GREEN)
     after.set_title("the same as int8, q = w / s")
-    after.set_xlabel(f"q, {len(values)} distinct values")
+    by_row = len(np.unique(scales)) > 1
+    spikes = "; each row's largest weight is ±127" if by_row else ""
+    after.set_xlabel(f"q, {len(values)} distinct values{spikes}")
     error.hist(
         (quantized * scales - weight).ravel() / np.broadcast_to(scales, weight.shape).ravel(), bins=101, color=ORANGE
     )
     error.set_title("rounding error")
-    error.set_xlabel("(q · s − w) / s, within ±0.5")
+    error.set_xlabel("(q · s − w) / s, within ±0.5" + ("; 0 for each row's largest" if by_row else ""))
     for axes in (before, after, error):
         axes.set_yticks([])
+        axes.set_ylabel("count")
         axes.grid(visible=False)
-    figure.suptitle(f"{name}  {weight.shape[0]} × {weight.shape[1]}, a scale per row", fontsize=10, color="#444444")
+    title = f"{name}  {weight.shape[0]} × {weight.shape[1]}, {'a scale per row' if by_row else 'one scale'}"
+    figure.suptitle(title, fontsize=10, color="#444444")
     return figure
 
 
@@ -212,9 +264,9 @@ def sparsity_schedules(schedules: Mapping[str, pd.DataFrame], layers: Mapping[st
     """
     figure, (ramp, bars) = plt.subplots(1, 2, figsize=(12, 4.6), width_ratios=[1, 1.3])
     colours = dict(zip(schedules, (BLUE, ORANGE, GREEN), strict=False))
-    for method, schedule in schedules.items():
+    for (method, schedule), dashes in zip(schedules.items(), ("-", "--", ":"), strict=False):  # they may coincide
         ramp.plot(schedule["step"], schedule["due"], color=colours[method], linewidth=5, alpha=0.3)
-        ramp.plot(schedule["step"], schedule["sparsity"], color=colours[method], linewidth=1.4, label=method)
+        ramp.plot(schedule["step"], schedule["sparsity"], dashes, color=colours[method], linewidth=1.8, label=method)
     ramp.set_ylim(0, 1)
     ramp.yaxis.set_major_formatter(PercentFormatter(1.0))
     ramp.set_xlabel("training step\n(broad: due by the cubic schedule; thin: reached)")
@@ -228,6 +280,7 @@ def sparsity_schedules(schedules: Mapping[str, pd.DataFrame], layers: Mapping[st
     bars.xaxis.set_major_formatter(PercentFormatter(1.0))
     bars.tick_params(axis="y", labelsize=8)
     bars.grid(axis="y", visible=False)
+    bars.set_xlabel("zeros in the matrix")
     bars.set_title("Zeros by layer at the end")
     return figure
 
@@ -254,6 +307,7 @@ def heads_and_neurons(layers: Mapping[str, Mapping[str, Any]]) -> Figure:
     heads.set_xlabel("head (filled: kept)")
     heads.set_title("Attention heads")
     neurons.set_xlim(0, 1.4 * max(row["neurons_before"] for row in layers.values()))
+    neurons.set_xticks([])  # the numbers stand beside the bars
     neurons.set_xlabel("neurons")
     neurons.set_title("Feed-forward neurons")
     for axes in (heads, neurons):

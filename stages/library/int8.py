@@ -8,7 +8,8 @@ take and give float32 and sum in int32:
 - dynamic: `quantized::linear_dynamic`, with a scale and zero point found in each call, so that the answer to a query
   depends a little on what else is in its batch;
 - static: `quantized::linear_with_input_q_dq_qweight_dq_output_fp32`, with those that a calibration found beforehand
-  (stages.library.calibration), so that it does not, and no pass over the inputs is spent on finding them.
+  (stages.library.calibration), so that it hardly does (in a batch float32 sums between the products come out
+  different in their last bits, which now and then tips a rounding); and no pass over the inputs is spent on it.
 
 Weights are symmetric, q = round(w / s) with s = max|w| / 127, one s per output row (or embedding row), or one for
 the matrix. Activations are asymmetric uint8, q = round(x / S + Z), which stands for x ≈ (q − Z) · S; 0 is always among

@@ -20,7 +20,7 @@ def describe(threads: int) -> dict[str, Any]:
     return {
         "cpu": info.get("brand_raw", platform.processor() or platform.machine()),
         "cpu_flags": [flag for flag in FLAGS if flag in flags],
-        "vnni": bool(flags & {"avx512_vnni", "avx_vnni"}),
+        "int8_dot_product": bool(flags & {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"}),  # VNNI, or what Arm has
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "threads": threads,

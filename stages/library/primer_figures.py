@@ -208,7 +208,9 @@ def temperatures(queries: Sequence[Softened], steps: Sequence[float]) -> Figure:
                 end = (max(ours, theirs) if hidden else ours) + 0.06 * longest
                 axes.text(end, place, f"{100 * ours:.1f} %", va="center", fontsize=8)
             axes.set_xlim(0, 1.38 * longest)
-            axes.set_xticks([])
+            axes.set_xticks([0, 1 if longest > 0.5 else round(0.8 * longest, 2 if longest > 0.1 else 3)])
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.tick_params(axis="x", labelsize=8)
             axes.grid(visible=False)
             axes.set_title(f"T = {temperature:g}", fontsize=11)
             axes.set_xlabel(f"all other intents: {100 * (1 - teacher.sum()):.1f} %", fontsize=9, color="#444444")
@@ -281,6 +283,7 @@ def pruning(before: np.ndarray | None = None, after: np.ndarray | None = None) -
     moved.plot([-limit, limit], [-limit, limit], color="black", linewidth=0.8)
     moved.set_xlim(-limit, limit)
     moved.set_ylim(-limit, limit)
+    moved.xaxis.set_major_locator(MaxNLocator(4))
     moved.set_xlabel("weight before")
     moved.set_ylabel("weight after")
     moved.set_title("Which weights movement keeps")

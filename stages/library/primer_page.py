@@ -74,6 +74,14 @@ def rounding(weight: np.ndarray, quantized: np.ndarray, scales: np.ndarray) -> s
     steps = error / scales
     one_for_all = Affine.symmetric(float(np.abs(weight).max())).rms_error(weight)
     rms = float(np.sqrt(np.mean(error**2)))
+    if len(np.unique(scales)) > 1:
+        spikes = ", but for the largest weight of each row, which becomes ±127 exactly: hence the spikes"
+        scale = (
+            "With one scale\nfor the whole matrix, set by its single largest weight, the error would be "
+            f"{one_for_all / rms:.1f} times as large;\nhence a scale for each row."
+        )
+    else:
+        spikes, scale = "", "One scale\nserves the whole matrix, set by its single largest weight."
     return f"""## What rounding costs: at most half a step
 
 $$|S q - w| \\le \\frac{{S}}{{2}}, \\qquad \\mathrm{{rms}} \\approx \\frac{{S}}{{\\sqrt{{12}}}} \\approx 0.289 S$$
@@ -82,10 +90,8 @@ $$|S q - w| \\le \\frac{{S}}{{2}}, \\qquad \\mathrm{{rms}} \\approx \\frac{{S}}{
 
 The {weight.size:,} weights of the same layer are left with {len(np.unique(quantized))} distinct integers. No error
 is larger than {np.abs(steps).max():.3f} of a step, and since the weights fall anywhere between two integers alike,
-the errors are spread evenly: their root mean square is {np.sqrt(np.mean(steps**2)):.3f} of a step. That is
-{percent(rms / float(np.sqrt(np.mean(weight**2))))} of the root mean square of the weights themselves. With one scale
-for the whole matrix, set by its single largest weight, the error would be {one_for_all / rms:.1f} times as large;
-hence a scale for each row.
+the errors are spread evenly{spikes}. Their root mean square is {np.sqrt(np.mean(steps**2)):.3f} of a step. That is
+{percent(rms / float(np.sqrt(np.mean(weight**2))))} of the root mean square of the weights themselves. {scale}
 """
 
 
@@ -176,7 +182,7 @@ Two validation queries. Upper row: one of which the teacher is as sure as of mos
 `{sure.names[1]}`, goes from {percent(sure.teacher[0, 1])} to {percent(sure.teacher[softer, 1])}. Lower row: the one
 where the second intent comes closest; `{torn.names[0]}` and `{torn.names[1]}` have {percent(torn.teacher[0, 0])} and
 {percent(torn.teacher[0, 1])}. That these two are related is something no label ever said. Diamonds: what the student
-answers, after it has learnt from other queries.
+answers, after it has learnt from other queries. Each panel has a scale of its own.
 """
 
 

@@ -44,13 +44,13 @@ def results(variants: Rows, best: str | None) -> str:
         )
     header = [
         "variant",
-        "accuracy",
-        "with the rule, validation",
-        "with the rule",
-        "points against the teacher",
+        "test, arg-max",
+        "validation, rule",
+        "test, rule",
+        "points against the teacher (test, rule)",
         "MiB",
         "smaller",
-        "p50 ms",
+        "median ms",
         "faster",
     ]
     return markdown_table(header, rows)
@@ -202,10 +202,11 @@ def distillation(variants: Rows) -> str:
     gains = [row["distilled"]["gain"] for row in variants.values() if "distilled" in row]
     mean = sum(gains) / len(gains)
     spread = f", from {100 * min(gains):+.2f} to {100 * max(gains):+.2f}" if len(gains) > 1 else ""
-    table = markdown_table(["seed", "without the teacher", "distilled", "points gained"], rows)
+    table = markdown_table(["seed", "labels alone", "distilled", "points gained"], rows)
     return (
-        f"{table}\n\nAccuracy with the rule; intervals are over the test queries, not over seeds. On average of "
-        f"{len(gains)} seed(s) distillation gained {100 * mean:+.2f} points{spread}."
+        f"{table}\n\nBoth students of a seed start from the same layers of the teacher; the one learns from the labels "
+        "alone, the other from the teacher's answers too. Accuracy with the rule; intervals are over the test queries, "
+        f"not over seeds. On average of {len(gains)} seed(s) distillation gained {100 * mean:+.2f} points{spread}."
     )
 
 
@@ -225,13 +226,15 @@ def summary(benchmark: Mapping[str, Any]) -> str:
 
 {results(variants, best)}
 
-Accuracy is over all test queries; *with the rule*, a query is also out of scope when its score is under the
-model's threshold. The best variant and the front are chosen on *validation*, where out-of-scope queries weigh as much
-as `out_of_scope.rate` expects of them. *Points* are percentage points with a 95 % interval (paired bootstrap over the
-test queries): an interval that holds zero is no difference that this test set can show. ◆ marks the Pareto front:
-no other variant is as accurate on validation, as small and as fast, and better in one of these. p50 is over real
-queries, one at a time, tokenizer included, on {benchmark["machine"]["threads"]} thread(s). Faster and smaller
-are against the teacher, a float32 Hugging Face pipeline.
+Accuracy is over all queries, those out of scope among them. By *arg-max* the likeliest of all answers counts; with the
+*rule*, a query is also out of scope when its score is under the model's threshold. The best variant and the front are
+chosen on *validation*, where out-of-scope queries weigh as much as `out_of_scope.rate` expects of them. *Points* are
+percentage points with a 95 % interval (paired bootstrap over the test queries): an interval that holds zero is no
+difference that this test set can show. ◆ marks the Pareto front: no other variant is as accurate on validation, as
+small and as fast, and better in one of these. *Deployable* is what runs in ONNX Runtime, without torch or transformers:
+the rows with -onnx or -ort-. The median is over real queries, one at a time, tokenizer included, on
+{benchmark["machine"]["threads"]} thread(s). Faster and smaller are against the teacher, a float32 Hugging Face
+pipeline.
 """
 
 
@@ -260,7 +263,11 @@ def write(
         pictures: the names of those that lie in figures/.
     """
     variants, machine = benchmark["variants"], benchmark["machine"]
-    int8_note = "it has VNNI" if machine["vnni"] else "**it has no VNNI, so int8 gains less than elsewhere**"
+    int8_note = (
+        "it multiplies int8 vectors"
+        if machine["int8_dot_product"]
+        else "**it has no instruction that multiplies int8 vectors (VNNI on x86), so int8 gains less than elsewhere**"
+    )
     versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
 
     def picture(name: str, text: str) -> str:
@@ -287,7 +294,10 @@ def write(
 
 {latencies(variants)}
 
-Milliseconds, one query at a time. Machine: {machine["cpu"]}, {machine["cores"]} cores,
+Milliseconds, one query at a time. The reference query is one query asked again and again (`benchmark.reference_query`,
+`benchmark.calls`); p50, p95 and p99 are over as many test queries as `benchmark.queries` says.
+
+Machine: {machine["cpu"]}, {machine["cores"]} cores,
 {machine["memory_gib"]} GiB, {machine["os"]}; flags {", ".join(machine["cpu_flags"])} ({int8_note}).
 Python {machine["python"]}, {versions}. All variants take turns query by query, so compare them with each other
 rather than with another machine's. Before each timed call the same query is answered once untimed, so that a variant

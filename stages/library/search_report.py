@@ -143,7 +143,8 @@ def page(name: str, seed: int, trials: pd.DataFrame, current: Mapping[str, float
     return f"""# The search for distillation's settings
 
 Study `{name}`, seed {seed}: {len(trials)} trials, {len(complete)} complete and {len(trials) - len(complete)} pruned,
-{trials[EPOCHS_RUN].sum()} epochs of training in all. Accuracy is that on validation; test queries play no part.
+{trials[EPOCHS_RUN].sum()} epochs of training in all. Accuracy is that on validation, by arg-max over all queries as
+they are (the results table chooses by another figure, with the out-of-scope rule); test queries play no part.
 
 {markdown_table(["trial", "accuracy", *current], rows)}
 
@@ -158,6 +159,8 @@ together than that may have come in this order by chance, and the best of many l
 ![Trials in the plane of alpha and temperature](plane.png)
 
 ![Share of each parameter in the differences](importance.png)
+
+The shares come from the best quarter of {len(complete)} trials: from so few they are a hint, no evidence.
 
 `make tune` runs it: a study that was stopped goes on where it was, and `python -m stages.tune --trials N` makes a
 finished one larger. `dvc exp run -S distill=tuned` runs the pipeline with what it found, conf/distill/tuned.yaml.

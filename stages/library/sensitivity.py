@@ -50,41 +50,50 @@ def rank(
     return table.sort_values("mean_difference", ascending=False, kind="stable"), whole
 
 
-def summary(model: str, method: str, queries: int, table: pd.DataFrame, whole: dict[str, float], worth: float) -> Any:
+def summary(
+    model: str, method: str, queries: int, table: pd.DataFrame, whole: dict[str, float], worth: float, allowed: float
+) -> Any:
     """What the report says: the costs of all together, the nodes in order, and those worth keeping in float32.
 
     Args:
         worth: share of the whole mean difference that a node must spare to be worth it.
+        allowed: the share of answers that may change with all nodes in int8.
     """
     return {
         "model": model,
         "method": method,
         "queries": queries,
         "all": whole,
+        "allowed": allowed,
+        "worth": worth,
         "ranking": list(table.index),
         "worth_excluding": {node: float(row["spares"]) for node, row in table.iterrows() if row["spares"] >= worth},
     }
 
 
-def markdown(figures: Any, table: pd.DataFrame, agreement: float, rows: int = 8) -> str:
+def markdown(figures: Any, table: pd.DataFrame, rows: int = 8) -> str:
     """The verdict, and the costliest nodes as a table.
 
     Args:
         figures: those of `summary`.
-        agreement: the share of answers that may not change for all nodes to be int8.
     """
     whole, worth = figures["all"], figures["worth_excluding"]
-    needed = "needed" if whole["changed"] > 1 - agreement else "not needed"
-    named = ", ".join(f"`{node}` (spares {share:.0%})" for node, share in worth.items()) or "none"
+    has_to = "Some nodes have" if whole["changed"] > figures["allowed"] else "No node has"
+    named = ", ".join(f"`{node}` (spares {share:.0%})" for node, share in worth.items())
+    shown = table.head(rows)
     lines = [
         f"With every node in int8 ({figures['method']}), {figures['model']} changes {whole['changed']:.2%} of "
-        f"{figures['queries']:,} validation answers and its logits by {whole['mean_difference']:.4f} on average. "
-        f"To keep nodes in float32 is {needed} (allowed: {1 - agreement:.0%} changed); worth it: {named}.",
+        f"{figures['queries']:,} validation answers, and its logits by {whole['mean_difference']:.4f} on average. "
+        f"{has_to} to stay in float32: up to {figures['allowed']:.0%} of the answers may change "
+        f"(`ort_quantize.{figures['method']}.min_agreement`). Worth it would be a node that spares "
+        f"{figures['worth']:.0%} of the mean logit difference (`sensitivity.worth`): {named or 'none does'}.",
         "",
-        "| node alone in int8 | answers changed | mean logit difference | largest | spared if it stays float |",
-        "|---|---|---|---|---|",
+        f"The {len(shown)} costliest of {len(table)} nodes:",
+        "",
+        "| node alone in int8 | answers changed | mean logit difference | largest | spared if it alone stays float32 |",
+        "|---|---:|---:|---:|---:|",
     ]
-    for node, row in table.head(rows).iterrows():
+    for node, row in shown.iterrows():
         lines.append(
             f"| `{node}` | {row['changed']:.2%} | {row['mean_difference']:.4f} | {row['max_difference']:.2f} "
             f"| {round(row['spares'], 2) + 0.0:.0%} |"  # + 0.0: no minus before a zero
