@@ -39,7 +39,7 @@ SCHEMAS = {
     "variants": benchmark.Variants,
     "onnx_export": onnx_export.OnnxExport,
     **{f"ort_quantize.{method}": schema for method, schema in ort_quantize.METHODS.items()},
-    **{f"prune.{name}": method.settings for name, method in prune.METHODS.items()},
+    **{f"prune.{method}": schema for method, schema in prune.METHODS.items()},
     "sensitivity": sensitivity.Sensitivity,
     "benchmark": benchmark.Benchmark,
     "plot": figures.Plot,
