@@ -62,3 +62,24 @@ def test_the_artifact_is_the_best_variant() -> None:
     report = json.loads(REPORTS[0].read_text())
     artifact = yaml.safe_load((ROOT / "dvc.yaml").read_text())["artifacts"]["intent-classifier"]
     assert artifact["path"] == report["variants"][report["best"]]["folder"]
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=["repro", "whole"])
+def test_the_summary_is_that_of_the_benchmark(path: Path) -> None:
+    variants = json.loads(path.read_text())["variants"]
+    summary = json.loads((path.parent / "summary.json").read_text())
+    assert {name: (row["accuracy_with_rule"], row["p50_ms"]) for name, row in summary.items()} == {
+        name: (round(row["accuracy_with_rule"], 4), round(row["p50_ms"], 2)) for name, row in variants.items()
+    }
+
+
+def test_the_same_stages_gave_the_same_models_in_both_runs() -> None:
+    """By the digests in the two dvc.lock: models and logits of all stages that both runs have."""
+    locks = [yaml.safe_load((folder / "dvc.lock").read_text())["stages"] for folder in (ROOT, ROOT / "reports/whole")]
+    made = [
+        {out["path"]: out["md5"] for stage in lock.values() for out in stage.get("outs", []) if "data/" in out["path"]}
+        for lock in locks
+    ]
+    common = made[0].keys() & made[1].keys()
+    assert len(common) > 30
+    assert {path: made[0][path] for path in common} == {path: made[1][path] for path in common}
