@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,9 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
 
 
 # Where a label may stand, from the centre of its bubble: up, down, right, left, and between these.
-DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
-GAPS = (3, 16, 34, 56, 80)  # from the bubble's edge, in points; from the second on a line leads to it
+UNIT, HALF = (1.0, -1.0), (0.5, -0.5)
+DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), *product(UNIT, UNIT), *product(UNIT, HALF), *product(HALF, UNIT))
+GAPS = (3, 12, 22, 34, 46, 60, 76)  # from the bubble's edge, in points; from the second on a line leads to it
 
 
 def _label_points(axes: Axes, table: pd.DataFrame, radii: np.ndarray, best: str | None) -> None:
@@ -157,6 +159,8 @@ def _label_points(axes: Axes, table: pd.DataFrame, radii: np.ndarray, best: str 
                 if not inside or any(box.overlaps(other) for other in labels):
                     continue
                 if any(_crosses(other, box) for other in lines) or any(_crosses(line, other) for other in labels):
+                    continue
+                if any(Path2D(line).intersects_path(Path2D(other), filled=False) for other in lines):
                     continue
                 near = zip(centres, radii, strict=True)
                 ways.append((sum(_distance(box, centre) < r * pixels for centre, r in near), gap, box, line))

@@ -208,7 +208,7 @@ def temperatures(queries: Sequence[Softened], steps: Sequence[float]) -> Figure:
                 end = (max(ours, theirs) if hidden else ours) + 0.06 * longest
                 axes.text(end, place, f"{100 * ours:.1f} %", va="center", fontsize=8)
             axes.set_xlim(0, 1.38 * longest)
-            axes.set_xticks([0, 1 if longest > 0.5 else round(0.8 * longest, 2 if longest > 0.1 else 3)])
+            axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
             axes.xaxis.set_major_formatter(PercentFormatter(1.0))
             axes.tick_params(axis="x", labelsize=8)
             axes.grid(visible=False)
