@@ -26,7 +26,7 @@ setup: .venv/installed ## set up .venv from requirements.txt
 	.venv/bin/pip install --quiet --requirement requirements.txt
 	@touch $@
 
-demo: setup ## the whole pipeline on the embedded sample, offline, in .demo/
+demo: setup ## the pipeline on the embedded sample, a technique of each kind, offline, in .demo/
 	python -m stages.demo
 
 repro: setup ## the whole pipeline on CLINC150; only what a change touches is run again

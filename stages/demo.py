@@ -1,4 +1,4 @@
-"""demo: the whole pipeline on the embedded sample, in a copy of the project, so that nothing here changes.
+"""demo: the pipeline on the embedded sample, a technique of each kind, in a copy of the project; nothing here changes.
 
 In:  the files that Git knows of (with your edits), conf/demo.yaml.
 Out: .demo/, a project of its own with data/ and reports/. Run again, it only does what changed.

@@ -124,18 +124,20 @@ def swept(override: str) -> bool:
     return "," in re.sub(r"\[.*?\]", "", override)
 
 
-def standard_error(table: pd.DataFrame, metric: str, queries: int) -> float:
-    """Of a share of right answers as high as the table's best, taken over that many queries."""
+def standard_error(table: pd.DataFrame, metric: str, queries: int) -> float | None:
+    """Of a share of right answers as high as the table's best, over that many queries; None for another metric."""
+    if not metric.endswith(".validation.accuracy"):
+        return None
     best = float(table[metric].max())
     return float(np.sqrt(best * (1 - best) / queries))
 
 
-def picture(table: pd.DataFrame, keys: list[str], metric: str, error: float) -> Figure:
+def picture(table: pd.DataFrame, keys: list[str], metric: str, error: float | None) -> Figure:
     """The metric over the first key, a line for each combination of the others.
 
     Args:
         table: a row per experiment, with the columns `keys` and `metric` (0 to 1).
-        error: the standard error of the metric.
+        error: the standard error of the metric, if it is known.
     """
     first, *others = keys
     figure, axes = plt.subplots(figsize=(8, 4.5))
@@ -147,13 +149,15 @@ def picture(table: pd.DataFrame, keys: list[str], metric: str, error: float) -> 
     axes.scatter(best[first], best[metric], s=220, facecolors="none", edgecolors=figures.RED, linewidths=2, zorder=3)
     if pd.api.types.is_numeric_dtype(table[first]):
         axes.set_xticks(sorted(table[first].unique()))
-    band = best[metric] - error, best[metric] + error
-    axes.axhspan(*band, color="#EEEEEE", zorder=0, label="best ± one standard error")
+    if error is not None:
+        band = best[metric] - error, best[metric] + error
+        axes.axhspan(*band, color="#EEEEEE", zorder=0, label="best ± one standard error")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
     axes.set_xlabel(first)
     axes.set_ylabel(metric)
     axes.set_title(f"{metric.rpartition('.')[2].replace('_', ' ').capitalize()} over {first}; highest ringed")
-    axes.legend(fontsize=9)
+    if others or error is not None:
+        axes.legend(fontsize=9)
     return figure
 
 
@@ -171,11 +175,19 @@ def write(
     best = table.loc[table[metric].idxmax()]
     error = standard_error(table, metric, queries)
     spread = best[metric] - table[metric].min()
-    verdict = (
-        "All of them lie within it: this sweep does not tell the settings apart."
-        if spread <= error
-        else "Settings that lie closer together than that are not told apart."
-    )
+    noise = ""
+    if error is not None:
+        verdict = (
+            "All of them lie within it: this sweep does not tell the settings apart."
+            if spread <= error
+            else "Settings that lie closer together than that are not told apart."
+        )
+        noise = (
+            f" Over {queries:,}\nvalidation queries an accuracy has a standard error of {100 * error:.2f} points. "
+            f"{verdict}\n"
+            "(`accuracy` is by arg-max, over all queries as they are; the results table chooses by\n"
+            "`expected_accuracy_with_rule`, another figure.)"
+        )
     style.use(figures.STYLE)
     with artifacts.new_file(folder / "sweep.csv") as scratch:
         table.round(6).to_csv(scratch, index=False, lineterminator="\n")
@@ -191,9 +203,7 @@ Made by `{command}`.
 
 {markdown_table(["experiment", *keys, metric], rows)}
 
-Highest: **{best["experiment"]}**, {100 * spread:.2f} points above the lowest; each is of one seed. Over {queries:,}
-validation queries an accuracy has a standard error of {100 * error:.2f} points. {verdict} (`accuracy` is by arg-max,
-over all queries as they are; the results table chooses by `expected_accuracy_with_rule`, another figure.)
+Highest: **{best["experiment"]}**, {100 * spread:.2f} points above the lowest; each is of one seed.{noise}
 
 In the clone where it ran, `dvc exp apply {best["experiment"]}` brings it into the workspace, and then `make promote`
 its parameters into conf/{also}.

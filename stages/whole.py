@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from dvc.repo import Repo
+from omegaconf import OmegaConf
 
 from stages import lock, params
 from stages.library import artifacts, project_copy
@@ -24,6 +25,15 @@ WHOLE = Path(".whole")
 CONFIG = "whole"
 REPORTS = Path("reports/whole")
 LOCK = "dvc.lock"
+
+
+def bring_data(copy: Path) -> None:
+    """The files of a data set of one's own, which lie wherever params.yaml says, below the project."""
+    dataset = OmegaConf.select(OmegaConf.load(copy / PARAMS), "dataset", default={})
+    for name in filter(None, (dataset.get("file"), dataset.get("domains"))):
+        if not Path(name).is_absolute() and Path(name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, copy / name)
 
 
 def bring_back(copy: Path) -> None:
@@ -42,6 +52,7 @@ def main() -> None:
             copy = Path(folder)
             project_copy.create(copy, CONFIG)
             params.compose(copy / PARAMS, CONFIG)
+            bring_data(copy)
             shutil.copytree(REPORTS, copy / "reports")
             (copy / "reports" / LOCK).rename(copy / LOCK)
             if reason := lock.stale(copy):
@@ -49,6 +60,7 @@ def main() -> None:
         return
     project_copy.create(WHOLE, CONFIG)
     params.compose(WHOLE / PARAMS, CONFIG)
+    bring_data(WHOLE)
     with Repo() as repo:  # wherever it is: `dvc cache dir` may name a shared one
         cache = repo.cache.local_cache_dir
     project_copy.run(WHOLE, "dvc", "cache", "dir", "--local", cache)

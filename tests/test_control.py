@@ -1,4 +1,4 @@
-"""control: the student without the teacher, beside one distilled from the same seed."""
+"""control: the student trained on the labels alone, beside one distilled from the same seed."""
 
 import json
 from pathlib import Path

@@ -372,16 +372,23 @@ def test_a_lock_that_is_not_that_of_the_code_is_refused_with_the_models_here_or_
         subprocess.run(["git", "clone", "--quiet", str(copy), str(copy.parent / "clone")], check=True)
         monkeypatch.chdir(copy.parent / "clone")
     run(lock, monkeypatch)
+    # From another folder, which has a dvc.yaml of its own, as `whole --check` asks.
+    elsewhere = copy.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "dvc.yaml").write_text("stages: {other: {cmd: 'true'}}\n")
+    with monkeypatch.context() as gone:
+        root = Path.cwd()
+        gone.chdir(elsewhere)
+        assert lock.stale(root) is None
+        assert Path.cwd() == elsewhere
     for file, stale in (("stages/fetch_clinc.py", "fetch-clinc"), ("conf/tune.yaml", "params-check")):
         original = Path(file).read_text()
         Path(file).write_text(f"{original}\n# changed\n")
-        with pytest.raises(
-            PipelineError, match=rf"not those of the code .* \(these would run: .*{stale}.*`make repro`"
-        ):
+        with pytest.raises(PipelineError, match=rf"not those of the code .* \(not in step: {stale}\); `make repro`"):
             run(lock, monkeypatch)
         Path(file).write_text(original)
     Path("stages/primer.py").write_text("# its inputs are not in the clone")
-    with pytest.raises(PipelineError, match="primer"):
+    with pytest.raises(PipelineError, match="not in step: primer"):
         run(lock, monkeypatch)
 
 

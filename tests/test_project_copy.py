@@ -168,7 +168,7 @@ def copied(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 if not (folder / name).exists():
                     (folder / name).write_text(text)
-            (checkout / "seen").write_text(json.dumps([commands, sorted(contents(folder / "reports"))]))
+            (checkout / "seen").write_text(json.dumps(commands))
 
     monkeypatch.setattr(project_copy, "run", pretend)
     return checkout
@@ -177,12 +177,16 @@ def copied(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_whole_runs_on_the_projects_cache_and_brings_reports_and_lock_back(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write({"reports/whole/stale.md": "of an earlier run"})
+    dataset = "dataset:\n  file: own/data.json\n  domains: own/domains.json\n"
+    write({"reports/whole/stale.md": "of an earlier run", "own/data.json": "rows", "own/domains.json": "domains"})
+    write({"conf/whole.yaml": f"{Path('conf/whole.yaml').read_text()}{dataset}"})
     run(whole, monkeypatch)
-    commands, _ = json.loads(Path("seen").read_text())
+    assert Path(".whole/own/data.json").read_text() == "rows"
+    assert Path(".whole/own/domains.json").read_text() == "domains"
+    commands = json.loads(Path("seen").read_text())
     assert ["cache", "dir", "--local", str(copied / ".dvc/cache")] in commands
     assert commands[-1] == ["repro"]
-    assert Path(".whole/params.yaml").read_text() == "plot:\n  dpi: 60\n"
+    assert Path(".whole/params.yaml").read_text() == f"plot:\n  dpi: 60\n{dataset}"
     assert Path("params.yaml").read_text() == "plot:\n  dpi: 150\n"
     assert set(contents(copied / "reports/whole")) == {"dvc.lock", "report.md", "quality/student.json"}
     assert Path("reports/report.md").read_text() == "real results"

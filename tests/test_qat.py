@@ -85,6 +85,23 @@ def test_training_moved_weights_and_ranges() -> None:
 
 
 @pytest.mark.usefixtures("quantized")
+def test_it_trains_in_float32_whatever_the_run_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 would round the quantized values once more, and training would see others than int8 gives."""
+    path = Path("params.yaml")
+    path.write_text(path.read_text().replace("precision: auto", "precision: bf16"))
+    seen = []
+
+    def train(*_: object, run: training.Run, **__: object) -> None:
+        seen.append(training.in_bfloat16(run))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        run(qat, monkeypatch)
+    assert seen == [False]
+
+
+@pytest.mark.usefixtures("quantized")
 def test_the_int8_model_gives_the_answers_that_training_saw() -> None:
     model = AutoModelForSequenceClassification.from_pretrained("data/qat")
     tokenizer = AutoTokenizer.from_pretrained("data/qat")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +267,10 @@ def sparsity_schedules(schedules: Mapping[str, pd.DataFrame], layers: Mapping[st
         layers: per method, the final share of zeros of each matrix.
     """
     figure, (ramp, bars) = plt.subplots(1, 2, figsize=(12, 4.6), width_ratios=[1, 1.3])
-    colours = dict(zip(schedules, (BLUE, ORANGE, GREEN), strict=False))
-    for (method, schedule), dashes in zip(schedules.items(), ("-", "--", ":"), strict=False):  # they may coincide
+    colours = dict(zip(schedules, cycle((BLUE, ORANGE, GREEN, GREY)), strict=False))
+    for (method, schedule), dashes in zip(
+        schedules.items(), cycle(("-", "--", ":")), strict=False
+    ):  # they may coincide
         ramp.plot(schedule["step"], schedule["due"], color=colours[method], linewidth=5, alpha=0.3)
         ramp.plot(schedule["step"], schedule["sparsity"], dashes, color=colours[method], linewidth=1.8, label=method)
     ramp.set_ylim(0, 1)
