@@ -50,7 +50,7 @@ def main() -> None:
         raise PipelineError(f"--threads is {arguments.threads}; allowed: 1 or more")
 
     folder = arguments.model or folder_of(arguments.variant)
-    made_by = "dvc get` for a folder of data/ort or data/onnx" if arguments.model else "dvc pull` or `make repro"
+    made_by = "dvc get URL data/ort/static/student" if arguments.model else "dvc pull` or `make repro"
     classifier = OnnxClassifier(folder, arguments.threads, made_by)
     for query in arguments.query or map(str.rstrip, sys.stdin):
         answer = classifier(query)

@@ -122,7 +122,7 @@ def test_a_models_folder_is_enough_wherever_it_is(
     monkeypatch.chdir(elsewhere)
     assert answers(monkeypatch, capsys, "--model", str(model), "play the song") == expected
     (model / "classifier.json").unlink()
-    with pytest.raises(PipelineError, match=r"model/classifier.json not found; run `dvc get` for a folder"):
+    with pytest.raises(PipelineError, match=r"model/classifier.json not found; run `dvc get URL data/ort"):
         run(predict, monkeypatch, "--model", "model", "hello")
 
 
