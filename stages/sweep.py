@@ -89,7 +89,7 @@ def wait(name: str, earlier: Container[str]) -> Counter[str]:
             if missed == MISSED:
                 raise PipelineError(
                     f"{states.total() - done} experiments of the sweep are left and no worker runs; `dvc queue start` "
-                    "goes on with them, `dvc queue remove --all` gives them up"
+                    "goes on with them, `dvc queue remove --queued` gives them up"
                 )
         time.sleep(POLL_S)
 
