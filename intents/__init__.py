@@ -1,0 +1,8 @@
+"""The library of the pipeline: a package per subject. The stages (stages/) and the tools (tools/) are built from it."""
+
+import os
+
+# Threads of torch that wait for each other do so asleep, not spinning: with anything else running on the machine,
+# spinning made training several times slower, and with nothing else it gains nothing. It must be set before torch
+# is loaded, and changes no result.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

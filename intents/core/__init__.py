@@ -1,0 +1,1 @@
+"""What every part needs: errors, settings, files, paths, the names of variants."""

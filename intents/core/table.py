@@ -1,0 +1,54 @@
+"""The rows of the results table: which variants params.yaml declares."""
+
+from dataclasses import dataclass
+
+from intents.core import settings
+from intents.core.errors import PipelineError
+from intents.core.variants import Form, Variant, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The section `variants` of params.yaml: the rows of the table."""
+
+    student: str  # the student that pruning, quantization-aware training and sensitivity work on
+    rows: dict[str, dict[str, str]]  # what the groups of conf/ add; the lists below are made of it
+    controls: dict[str, str]  # a student trained without the teacher: the student that it is compared with
+    models: list[str]  # in float32; the teacher is among them
+    onnx_models: list[str]  # those exported to ONNX
+    onnx_methods: list[str]  # of int8 there
+    torch_models: list[str]  # those brought to int8 in PyTorch
+    torch_methods: list[str]  # of int8 there
+    qat: list[str]  # the student of quantization-aware training, if any
+    augmented: list[str]  # the teacher, where a student learns from unlabelled queries
+
+
+def load() -> Table:
+    return settings.load(Table, "variants")
+
+
+def declared() -> list[Variant]:
+    """Every variant of params.yaml, in the order of the table.
+
+    Raises:
+        PipelineError: a name in `variants` cannot be one, or a model is converted that is not made.
+    """
+    rows = load()
+    for name in rows.models:
+        if parse(name).form is not Form.TORCH:
+            raise PipelineError(
+                f"`variants.models` has {name!r}, the name of a conversion; allowed: teacher, STUDENT, STUDENT-METHOD"
+            )
+    for key in ("onnx_models", "torch_models"):
+        if unknown := sorted(set(getattr(rows, key)) - set(rows.models)):
+            raise PipelineError(f"`variants.{key}` has {unknown[0]!r}; allowed: {', '.join(rows.models)}")
+    names = [
+        *rows.models,
+        *(f"{model}-torch-{method}" for model in rows.torch_models for method in rows.torch_methods),
+        *(
+            f"{model}-{form}"
+            for model in rows.onnx_models
+            for form in ("onnx", *(f"ort-{method}" for method in rows.onnx_methods))
+        ),
+    ]
+    return [parse(name) for name in names]

@@ -1,0 +1,135 @@
+"""The names of variants: composed and parsed here, and nowhere else.
+
+A variant is a model in one of its forms. Its name is that of its folder, its logits, its figures and its row:
+
+    MODEL                 float32 in PyTorch      teacher, half, half-movement
+    MODEL-torch-METHOD    int8 in PyTorch         half-torch-dynamic
+    MODEL-onnx            float32 as ONNX         half-onnx
+    MODEL-ort-METHOD      int8 in ONNX Runtime    half-movement-ort-static
+
+MODEL is `teacher`, a student (a section of `student`), or a student with what was done to it: STUDENT-METHOD for a
+section of `prune`, STUDENT-qat after quantization-aware training.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from intents.core import paths
+from intents.core.errors import PipelineError
+
+TEACHER = "teacher"
+QAT = "qat"
+NAME = re.compile(r"(?P<model>[a-z0-9_]+(-[a-z0-9_]+)??)(-(?P<onnx>onnx)|-(?P<int8>torch|ort)-(?P<method>[a-z0-9_]+))?")
+
+
+class Form(Enum):
+    TORCH = "PyTorch float32"
+    TORCH_INT8 = "PyTorch int8"
+    ONNX = "ONNX float32"
+    ORT = "ONNX int8"
+
+
+@dataclass(frozen=True)
+class Variant:
+    model: str
+    form: Form = Form.TORCH
+    method: str | None = None  # of int8
+
+    @property
+    def name(self) -> str:
+        match self.form:
+            case Form.TORCH:
+                return self.model
+            case Form.TORCH_INT8:
+                return f"{self.model}-torch-{self.method}"
+            case Form.ONNX:
+                return f"{self.model}-onnx"
+            case Form.ORT:
+                return f"{self.model}-ort-{self.method}"
+
+    @property
+    def student(self) -> str:
+        """The student that the model is or was made from; the teacher's own name for the teacher."""
+        return self.model.partition("-")[0]
+
+    @property
+    def technique(self) -> str | None:
+        """What was done to the student: a method of pruning, or `qat`; None for a teacher or a student as it is."""
+        return self.model.partition("-")[2] or None
+
+    @property
+    def parent(self) -> "Variant | None":
+        """The variant that this one is a conversion of; None for a model that was trained."""
+        match self.form:
+            case Form.TORCH:
+                return None
+            case Form.TORCH_INT8 | Form.ONNX:
+                return Variant(self.model)
+            case Form.ORT:
+                return Variant(self.model, Form.ONNX)
+
+    @property
+    def deployable(self) -> bool:
+        """Whether it runs without torch and transformers."""
+        return self.form in (Form.ONNX, Form.ORT)
+
+    @property
+    def folder(self) -> Path:
+        return paths.MODELS / self.name
+
+    @property
+    def weights(self) -> Path:
+        """The file that a user would deploy."""
+        match self.form:
+            case Form.TORCH:
+                return self.folder / "model.safetensors"
+            case Form.TORCH_INT8:
+                return self.folder / "int8.safetensors"
+            case Form.ONNX | Form.ORT:
+                return self.folder / "model.onnx"
+
+    @property
+    def made_by(self) -> str:
+        """The command that makes it."""
+        match self.form:
+            case Form.TORCH_INT8:
+                return f"dvc repro quantize@{self.model}-{self.method}"
+            case Form.ONNX:
+                return f"dvc repro onnx-export@{self.model}"
+            case Form.ORT:
+                return f"dvc repro ort-quantize@{self.model}-{self.method}"
+        if self.model == TEACHER:
+            return "dvc repro finetune-teacher"
+        if self.technique is None:
+            return f"dvc repro distill@{self.student}"
+        return f"dvc repro qat@{self.student}" if self.technique == QAT else f"dvc repro prune@{self.technique}"
+
+
+def parse(name: str) -> Variant:
+    """The variant of that name.
+
+    Raises:
+        PipelineError: no variant can have it.
+    """
+    found = NAME.fullmatch(name)
+    if found is None:
+        raise PipelineError(f"{name!r} is no variant's name; allowed: MODEL[-onnx | -torch-METHOD | -ort-METHOD]")
+    if found["onnx"]:
+        return Variant(found["model"], Form.ONNX)
+    if found["int8"]:
+        return Variant(found["model"], Form.ORT if found["int8"] == "ort" else Form.TORCH_INT8, found["method"])
+    return Variant(found["model"])
+
+
+def model(name: str) -> Variant:
+    """The model of that name, in float32.
+
+    Raises:
+        PipelineError: it is the name of a conversion, or of nothing.
+    """
+    variant = parse(name)
+    if variant.form is not Form.TORCH:
+        raise PipelineError(f"{name!r} is the name of a conversion; allowed: that of a model, such as {variant.model}")
+    return variant

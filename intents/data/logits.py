@@ -1,0 +1,38 @@
+"""The logits that a variant gave, as files.
+
+A file (data/logits/VARIANT.safetensors) holds one float32 array (queries, intents + 1) per split, rows in the
+order of data/clinc. Everything said of a variant's accuracy is computed from its file.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from tqdm.auto import tqdm
+
+from intents.core import files, paths, variants
+
+
+def path(variant: str) -> Path:
+    return paths.LOGITS / f"{variant}.safetensors"
+
+
+def save(variant: str, logits: dict[str, np.ndarray]) -> None:
+    with files.new_file(path(variant)) as scratch:
+        save_file({split: np.ascontiguousarray(array, np.float32) for split, array in logits.items()}, scratch)
+
+
+def load(variant: str) -> dict[str, np.ndarray]:
+    """The logits of a variant by split, each (queries, intents + 1).
+
+    Raises:
+        PipelineError: they are not there; the message names the command that makes them.
+    """
+    return load_file(files.require(path(variant), variants.parse(variant).made_by))
+
+
+def one_by_one(answer: Callable[[str], np.ndarray], texts: Iterable[str]) -> np.ndarray:
+    """Logits as a served model gives them: `answer(text)`, shape (labels,), for one query at a time."""
+    texts = list(texts)
+    return np.stack([answer(text) for text in tqdm(texts, desc="logits", unit="query", leave=False)])

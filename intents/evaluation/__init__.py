@@ -1,0 +1,1 @@
+"""Judging: thresholds, accuracies, parity, intervals, and the choice of the best variant."""

@@ -1,0 +1,93 @@
+"""What a variant gets right, from its logits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from intents.core import files
+from intents.evaluation.threshold import calibrate, expected_accuracy
+from intents.serving.rule import decide
+
+
+def accuracies(predicted: np.ndarray, labels: np.ndarray, oos: int) -> dict[str, float]:
+    """Accuracy over all queries, over those in scope, and the recall of those out of scope."""
+    correct, outside = predicted == labels, labels == oos
+    return {
+        "accuracy": float(correct.mean()),
+        "in_scope_accuracy": float(correct[~outside].mean()),
+        "oos_recall": float(correct[outside].mean()),
+    }
+
+
+def assess(
+    logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], rate: float
+) -> tuple[float, dict[str, Any]]:
+    """The out-of-scope threshold, calibrated on validation, and the variant's figures.
+
+    Args:
+        logits: per split ("validation", "test") an array (queries, intents + 1).
+        labels: per split an array (queries,).
+        rate: expected share of out-of-scope queries.
+
+    Returns:
+        The threshold and {"accuracy", "in_scope_accuracy", "oos_recall" on test by arg-max, the same three
+        `_with_rule`, "validation": {...}, "threshold", "answers_sha256"}. The digest is over the labels that
+        the rule gives to the test queries: equal digests are equal answers, on whatever machine.
+    """
+    threshold = calibrate(logits["validation"], labels["validation"], rate)
+    oos = logits["test"].shape[1] - 1
+    figures: dict[str, Any] = {}
+    for split in ("validation", "test"):
+        ruled = decide(logits[split], threshold)
+        figures[split] = accuracies(logits[split].argmax(axis=1), labels[split], oos) | {
+            f"{name}_with_rule": value for name, value in accuracies(ruled, labels[split], oos).items()
+        }
+        figures[split]["expected_accuracy_with_rule"] = expected_accuracy(ruled, labels[split], oos, rate)
+    answers = decide(logits["test"], threshold).astype("<i2")
+    validation = figures["validation"]
+    return threshold, {
+        **{name: value for name, value in figures["test"].items() if not name.startswith("expected")},
+        "validation": {
+            name: validation[name] for name in ("accuracy", "accuracy_with_rule", "expected_accuracy_with_rule")
+        },
+        "threshold": threshold,
+        "answers_sha256": files.sha256(answers.tobytes()),
+    }
+
+
+def correct(logits: np.ndarray, threshold: float, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Whether each query is answered rightly, by arg-max and with the rule: {measure: bool, (queries,)}."""
+    return {
+        "accuracy": logits.argmax(axis=1) == labels,
+        "accuracy_with_rule": decide(logits, threshold) == labels,
+    }
+
+
+def parity(parent: str, theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
+    """How a converted model's logits differ from its parent's on the same queries.
+
+    Args:
+        parent: the variant it came from.
+        theirs, ours: logits (queries, labels), row for row.
+    """
+    return {
+        "parent": parent,
+        "queries": len(ours),
+        "max_logit_difference": float(np.abs(theirs - ours).max()),
+        "mean_logit_difference": float(np.abs(theirs - ours).mean()),
+        "agreement": float((theirs.argmax(axis=1) == ours.argmax(axis=1)).mean()),
+    }
+
+
+def accuracy_by_group(predicted: Mapping[str, np.ndarray], labels: np.ndarray, groups: Sequence[str]) -> pd.DataFrame:
+    """A row per group, such as a domain, and a column per variant: the share of right answers.
+
+    Args:
+        predicted: per variant the labels it gave, (queries,).
+        labels: the right ones, (queries,).
+        groups: that of each query, (queries,).
+    """
+    right = pd.DataFrame({variant: answers == labels for variant, answers in predicted.items()})
+    return right.groupby(np.asarray(groups)).mean()

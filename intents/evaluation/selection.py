@@ -1,0 +1,50 @@
+"""Which variant is best, and which are worth a look: chosen on validation, size and latency."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from intents.core.variants import TEACHER
+
+Table = Mapping[str, Mapping[str, Any]]  # a row per variant
+
+
+def accuracy(row: Mapping[str, Any]) -> float:
+    """What a variant is chosen by: its accuracy on validation with the rule, at the expected rate of out-of-scope."""
+    return float(row["validation"]["expected_accuracy_with_rule"])
+
+
+def best_deployable(table: Table, max_drop: float, tie: float) -> str | None:
+    """The fastest deployable variant within the accuracy budget; None if none is.
+
+    Among those as fast as the fastest (within `tie`), the most accurate on validation, and of these the smallest:
+    latency is noisy, and a choice by noise would not be the same twice.
+
+    Args:
+        max_drop: the accuracy that it may cost against the teacher, 0.01 for one point.
+        tie: share of the fastest one's p50 within which others count as as fast.
+    """
+    allowed = accuracy(table[TEACHER]) - max_drop
+    within = [name for name, row in table.items() if row["deployable"] and accuracy(row) >= allowed]
+    if not within:
+        return None
+    fastest = min(table[name]["p50_ms"] for name in within)
+    as_fast = sorted(name for name in within if table[name]["p50_ms"] <= fastest * (1 + tie))
+    return max(as_fast, key=lambda name: (accuracy(table[name]), -table[name]["size_mb"]))
+
+
+def most_accurate_deployable(table: Table) -> str:
+    """The deployable variant with the best accuracy on validation; of equals the fastest."""
+    deployable = [name for name, row in table.items() if row["deployable"]]
+    return max(deployable, key=lambda name: (accuracy(table[name]), -table[name]["p50_ms"]))
+
+
+def pareto_front(table: Table) -> set[str]:
+    """The variants that no other beats: none is at least as accurate, as small and as fast, and better in one of them."""
+    costs = {name: np.array([-accuracy(row), row["size_mb"], row["p50_ms"]]) for name, row in table.items()}
+
+    def beaten(ours: np.ndarray) -> bool:
+        return any((theirs <= ours).all() and (theirs < ours).any() for theirs in costs.values())
+
+    return {name for name, ours in costs.items() if not beaten(ours)}

@@ -1,0 +1,1 @@
+"""Checkpoints and model folders in PyTorch."""

@@ -1,0 +1,98 @@
+"""Pretrained checkpoints: found in a folder, an installed package or on the Hub, and checked by digest.
+
+Only `model.safetensors` is ever read: a pickled checkpoint could run code, so a folder without safetensors
+is refused. No remote code is trusted.
+"""
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from intents.core import files
+from intents.core.errors import PipelineError
+from intents.data.corpus import Intents
+from intents.models import pooled  # noqa: F401 (importing it makes transformers know the model)
+
+WEIGHTS = "model.safetensors"
+PATTERNS = ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"]
+
+log = logging.getLogger(__name__)
+# The report of "newly initialized" heads would greet every fine-tuning: it is what fine-tuning means.
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+
+def locate(checkpoint: str, package: str | None, revision: str | None, sha256: str | None) -> Path:
+    """The folder of a pretrained checkpoint, its weights checked.
+
+    Args:
+        checkpoint: a local folder, or the id of a model on the Hub.
+        package: an installed Python package whose `model` folder carries the same files, tried before the Hub.
+        revision: the Hub commit to download.
+        sha256: expected digest of model.safetensors; None for a folder of your own.
+
+    Raises:
+        PipelineError: the checkpoint is nowhere to be found, has no safetensors, or has another digest.
+    """
+    folder = _folder(checkpoint, package, revision)
+    for name in ("config.json", WEIGHTS):
+        if not (folder / name).is_file():
+            raise PipelineError(f"checkpoint folder {folder} has no {name}; a Hugging Face model folder is expected")
+    if sha256 is not None and (found := files.sha256_of_file(folder / WEIGHTS)) != sha256:
+        raise PipelineError(f"{folder / WEIGHTS} has sha256 {found}, expected {sha256}")
+    return folder
+
+
+def _folder(checkpoint: str, package: str | None, revision: str | None) -> Path:
+    if Path(checkpoint).is_dir():
+        return Path(checkpoint)
+    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
+        raise PipelineError(f"checkpoint folder {checkpoint!r} does not exist in {Path.cwd()}")
+    if package and (spec := find_spec(package)) and spec.submodule_search_locations:
+        return Path(spec.submodule_search_locations[0]) / "model"
+    if not revision:
+        raise PipelineError(f"{checkpoint!r} is no folder here, and to fetch it from the Hub a revision must be given")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=PATTERNS))
+    except Exception as error:  # the Hub's client raises dozens of kinds; all mean: not from here
+        reason = " ".join(str(error).split())[:160]
+        raise PipelineError(
+            f"{checkpoint!r} is no folder here, and the Hub did not give it at revision {revision}: {reason}"
+        ) from None
+
+
+def load_classifier(folder: Path, intents: Intents | None = None, attention: str = "sdpa") -> PreTrainedModel:
+    """A sequence classifier in float32, in evaluation mode.
+
+    With `intents`, a pretrained encoder gets a fresh head for them (drawn from torch's generator: seed it);
+    without, the folder must be one of our own that has its head.
+    """
+    head = {}
+    if intents is not None:
+        head = {
+            "num_labels": len(intents.names),
+            "id2label": dict(enumerate(intents.names)),
+            "label2id": {name: label for label, name in enumerate(intents.names)},
+            "ignore_mismatched_sizes": True,  # a head for other labels gives way to the fresh one
+        }
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, trust_remote_code=False, attn_implementation=attention, dtype="float32", **head
+    )
+    return model.eval()
+
+
+def load_tokenizer(folder: Path, max_length: int | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer of a model folder; `max_length` (in tokens) is remembered by it when it is saved."""
+    limit = {"model_max_length": max_length} if max_length else {}
+    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, **limit)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise PipelineError(f"the tokenizer of {folder} has no tokenizer.json, which serving without Python code needs")
+    # The file that is saved, and that the `tokenizers` library alone reads at serving time, holds this state.
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.enable_truncation(tokenizer.model_max_length)
+    return tokenizer

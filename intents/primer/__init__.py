@@ -1,0 +1,1 @@
+"""The primer: the ideas of compression as pictures, computed from the models."""

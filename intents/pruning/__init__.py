@@ -1,0 +1,1 @@
+"""Pruning: what the techniques share, and one module per technique, found by its name."""

@@ -1,0 +1,66 @@
+"""The pages of results: the report, and the block of the README. Their text is in templates/, their tables in tables.py."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pandas as pd
+
+from intents.core.variants import Form, Variant, parse
+from intents.reports import tables
+from intents.reports.markdown import render
+
+Benchmark = Mapping[str, Any]
+NODES_SHOWN = 8  # of a sensitivity table: the costliest
+
+
+def readme_summary(benchmark: Benchmark) -> str:
+    """What the README says of the results: the best variant, and a table of the teacher, the front and the best.
+
+    Args:
+        benchmark: the content of reports/benchmark.json.
+    """
+    return render("readme.md.j2", **_shared(benchmark))
+
+
+def report(
+    benchmark: Benchmark,
+    description: Mapping[str, Any],
+    sensitivities: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame]],
+    pictures: Collection[str],
+) -> str:
+    """The whole report.
+
+    Args:
+        benchmark: the content of reports/benchmark.json.
+        description: the content of reports/data.json.
+        sensitivities: per method of int8 in ONNX Runtime, the verdict and the table of the stage sensitivity.
+        pictures: the names of those that lie in figures/.
+    """
+    return render(
+        "report.md.j2",
+        **_shared(benchmark),
+        description=description,
+        sensitivities=sensitivities,
+        pictures=pictures,
+        most=NODES_SHOWN,
+    )
+
+
+def shown(benchmark: Benchmark) -> str:
+    """The variant that the report looks at more closely: the best, or else the deployed one, or else the teacher."""
+    return benchmark["best"] or benchmark["deployed"] or tables.TEACHER
+
+
+def student_in_int8(variants: Collection[str]) -> Variant | None:
+    """The first variant in the table that is a student in PyTorch int8; its weights are what the pictures show."""
+    parsed = [parse(name) for name in variants]
+    return next((one for one in parsed if one.form is Form.TORCH_INT8 and one.model != tables.TEACHER), None)
+
+
+def _shared(benchmark: Benchmark) -> dict[str, Any]:
+    """What the templates of both pages name."""
+    return {
+        **{key: benchmark[key] for key in ("variants", "best", "deployed", "budget", "machine")},
+        "tables": tables,
+        "teacher_onnx": tables.TEACHER_ONNX,
+    }

@@ -1,0 +1,209 @@
+"""The tables of the report, as Markdown. Each function takes the rows of reports/benchmark.json, by variant."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from intents.core.variants import TEACHER, Form, Variant, parse
+from intents.reports.markdown import logit_difference, percent, points, table
+
+Rows = Mapping[str, Mapping[str, Any]]
+TEACHER_ONNX = Variant(TEACHER, Form.ONNX).name
+
+
+def short(variants: Rows, *always: str | None) -> Rows:
+    """The rows that a reader needs first: the teacher, the Pareto front, and those that are `always` shown."""
+    return {name: row for name, row in variants.items() if row["pareto"] or name == TEACHER or name in always}
+
+
+def faster_than_onnx(variants: Rows, name: str) -> float | None:
+    """How many times faster a variant is, at the median, than the teacher in ONNX Runtime float32.
+
+    Returns:
+        None where the teacher is not exported.
+    """
+    return variants[TEACHER_ONNX]["p50_ms"] / variants[name]["p50_ms"] if TEACHER_ONNX in variants else None
+
+
+def results(variants: Rows, best: str | None, shown: Rows | None = None) -> str:
+    """The main table: accuracy, size and latency.
+
+    Args:
+        best: the variant in bold, if any.
+        shown: the rows to show; all of them if None.
+    """
+    against_onnx = TEACHER_ONNX in variants
+    rows = []
+    for name, row in (variants if shown is None else shown).items():
+        cells = [
+            (f"**{name}**" if name == best else name) + (" ◆" if row["pareto"] else ""),
+            percent(row["accuracy"]),
+            percent(row["validation"]["expected_accuracy_with_rule"]),
+            percent(row["accuracy_with_rule"]),
+            ""
+            if name == TEACHER
+            else points(row["accuracy_with_rule_change"], row["accuracy_with_rule_change_interval"]),
+            f"{row['size_mb']:.1f}",
+            f"{row['size_ratio_vs_teacher']:.1f} ×",
+            f"{row['p50_ms']:.2f}",
+            f"{row['speedup_vs_teacher']:.1f} ×",
+        ]
+        if against_onnx:
+            cells.append(f"{faster_than_onnx(variants, name):.1f} ×")
+        rows.append(cells)
+    header = ["variant", "test, arg-max", "validation, rule", "test, rule", "points against the teacher (test, rule)"]
+    header += ["MiB", "smaller", "median ms", "faster than the teacher"]
+    return table([*header, f"than {TEACHER_ONNX}"] if against_onnx else header, rows)
+
+
+def scope(variants: Rows) -> str:
+    """In-scope accuracy and out-of-scope recall, by arg-max and with the rule."""
+    keys = ["in_scope_accuracy", "oos_recall", "in_scope_accuracy_with_rule", "oos_recall_with_rule"]
+    rows = [[name, *(percent(row[key]) for key in keys), f"{row['threshold']:.2f}"] for name, row in variants.items()]
+    header = ["variant", "in scope, arg-max", "out of scope recalled, arg-max"]
+    return table([*header, "in scope, rule", "out of scope recalled, rule", "threshold"], rows)
+
+
+def latencies(variants: Rows) -> str:
+    """Every latency figure of every variant, and its speed against both forms of the teacher."""
+    rows = []
+    for name, row in variants.items():
+        low, high = row["speedup_interval"]
+        against_onnx = faster_than_onnx(variants, name)
+        rows.append(
+            [
+                name,
+                f"{row['time_avg_ms']:.2f} ± {row['time_std_ms']:.2f}",
+                *(f"{row[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
+                f"{row['speedup_vs_teacher']:.1f} [{low:.1f}, {high:.1f}]",
+                "" if against_onnx is None else f"{against_onnx:.1f}",
+                percent(row["served_agreement"]),
+            ]
+        )
+    header = ["variant", "reference query, mean ± std", "p50", "p95", "p99", "times faster than the teacher"]
+    return table([*header, f"than {TEACHER_ONNX}", "answers as evaluated"], rows)
+
+
+def conversions(variants: Rows) -> str:
+    """What each conversion changed, against the variant that was converted."""
+    rows = [
+        [
+            name,
+            row["parity"]["parent"],
+            logit_difference(row["parity"]["max_logit_difference"]),
+            logit_difference(row["parity"]["mean_logit_difference"]),
+            percent(row["parity"]["agreement"]),
+            ", ".join(f"{number} {operator}" for operator, number in row.get("fused_operators", {}).items()),
+        ]
+        for name, row in variants.items()
+        if "parity" in row
+    ]
+    header = ["variant", "converted from", "largest logit difference", "mean logit difference"]
+    return table([*header, "same answers", "fused operators"], rows)
+
+
+def batches(variants: Rows) -> str:
+    """How many answers an int8 model changes when a query comes in a padded batch."""
+    key = "flipped_in_padded_batches"
+    rows = [[name, percent(row[key])] for name, row in variants.items() if key in row]
+    return table(["variant", "answers changed in a padded batch"], rows)
+
+
+def distillation(variants: Rows) -> str:
+    """Each control student, trained on the labels alone, beside the distilled one that it is compared with."""
+    rows = [
+        [
+            name,
+            percent(row["accuracy_with_rule"]),
+            row["distilled"]["against"],
+            percent(row["distilled"]["accuracy_with_rule"]),
+            points(row["distilled"]["gain"], row["distilled"]["gain_interval"]),
+        ]
+        for name, row in controls(variants).items()
+    ]
+    return table(["labels alone", "accuracy", "distilled", "accuracy", "points gained"], rows)
+
+
+def controls(variants: Rows) -> Rows:
+    """The students that were trained on the labels alone."""
+    return {name: row for name, row in variants.items() if "distilled" in row}
+
+
+def compressed_sizes(variants: Rows) -> dict[str, float]:
+    """The compressed size in MiB of the pruned models and of the students that they came from, in table order."""
+    sizes: dict[str, float] = {}
+    for name, row in variants.items():
+        if "compressed_mb" in row:
+            sizes |= {parse(name).student: row["compressed_mb_before"], name: row["compressed_mb"]}
+    return sizes
+
+
+def pruning(variants: Rows) -> str:
+    """What pruning took away and what it bought, each model beside the student that it came from."""
+
+    def faster(name: str, form: Form) -> str:
+        """Against the student in the same form; nothing where one of them is not measured in it."""
+        pair = [Variant(model, form).name for model in (parse(name).student, name)]
+        if any(variant not in variants for variant in pair):
+            return ""
+        before, after = (variants[variant]["p50_ms"] for variant in pair)
+        return f"{before / after:.2f} ×"
+
+    compressed = compressed_sizes(variants)
+    rows = [
+        [
+            name,
+            percent(variants[name].get("encoder_sparsity", 0.0)),
+            f"{variants[name]['size_mb']:.1f}",
+            f"{compressed[name]:.1f}",
+            percent(variants[name]["accuracy_with_rule"]),
+            faster(name, Form.TORCH),
+            faster(name, Form.ONNX),
+        ]
+        for name in compressed
+    ]
+    header = ["model", "encoder weights removed", "MiB", "MiB compressed", "test, rule"]
+    return table([*header, "faster than the student, PyTorch", "in ONNX Runtime"], rows)
+
+
+def sensitive_nodes(nodes: pd.DataFrame) -> str:
+    """What each node costs when it alone is int8.
+
+    Args:
+        nodes: a row per node, with changed, mean_difference, max_difference and spares.
+    """
+    rows = [
+        [
+            f"`{node}`",
+            percent(row["changed"]),
+            f"{row['mean_difference']:.4f}",
+            f"{row['max_difference']:.2f}",
+            percent(round(row["spares"], 2) + 0.0, 0),  # + 0.0: no minus before a zero
+        ]
+        for node, row in nodes.iterrows()
+    ]
+    header = ["node alone in int8", "answers changed", "mean logit difference", "largest"]
+    return table([*header, "spared if it alone stays float32"], rows)
+
+
+def data(description: Mapping[str, Any]) -> str:
+    """Sizes and token lengths of the splits, from reports/data.json."""
+    names = [name for name in ("train", "validation", "test") if name in description]
+    rows = [
+        [
+            name,
+            f"{description[name]['in_scope']:,}",
+            f"{description[name]['out_of_scope']:,}",
+            *(str(length) for length in description[name]["tokens"].values()),
+        ]
+        for name in names
+    ]
+    header = ["split", "in scope", "out of scope", *(f"tokens {p}" for p in description[names[0]]["tokens"])]
+    return table(header, rows)
+
+
+def overlaps(description: Mapping[str, Any]) -> str:
+    """The duplicates and leaks that were found, from reports/data.json."""
+    found = {name.replace("_", " "): number for name, number in description["overlaps"].items() if number}
+    return "; ".join(f"{name}: {number}" for name, number in found.items()) or "none"

@@ -1,0 +1,1 @@
+"""The model as it is served. Imports NumPy, ONNX Runtime and tokenizers, and nothing else that must be installed."""

@@ -1,0 +1,1 @@
+"""Latency, and the machine that it was measured on."""

@@ -1,0 +1,27 @@
+"""Queries as the Trainer takes them: token ids, labels and, where there is a teacher, its logits."""
+
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from intents.data.corpus import Corpus
+
+
+def encode(
+    data: Corpus, split: str, tokenizer: PreTrainedTokenizerFast, teacher_logits: np.ndarray | None = None
+) -> Dataset:
+    """A split as a data set with columns input_ids, attention_mask, labels and perhaps teacher_logits.
+
+    Args:
+        teacher_logits: (queries, intents + 1), row for row.
+    """
+    texts = data.texts(split)
+    tokens = tokenizer(texts, truncation=True, return_token_type_ids=False)
+    columns: dict[str, Any] = {**tokens, "labels": data.labels(split)}
+    if teacher_logits is not None:
+        if len(teacher_logits) != len(texts):
+            raise ValueError(f"{len(teacher_logits)} rows of teacher logits for {len(texts)} queries")
+        columns["teacher_logits"] = list(teacher_logits.astype(np.float32))
+    return Dataset.from_dict(columns)

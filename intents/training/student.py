@@ -1,0 +1,104 @@
+"""A student before its training: what it starts from, and the settings that are its own."""
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from intents.core.errors import PipelineError
+from intents.core.settings import above, at_least, between
+from intents.data.corpus import Corpus
+from intents.models import checkpoints, encoder
+from intents.models.first_token import read_first_token
+from intents.models.narrow import narrow
+from intents.models.vocabulary import cut_rows, cut_tokenizer, needed
+from intents.training.distillation import Distillation
+from intents.training.trainer import Run
+
+Objective = Enum("Objective", ["labels_and_divergence", "logits"])
+OWN = ("alpha", "temperature", "epochs", "batch_size", "learning_rate", "warmup", "weight_decay")
+
+
+@dataclass(kw_only=True)  # not frozen: OmegaConf fills a section within a section in place
+class Shape:
+    """Of a BERT encoder."""
+
+    hidden: int = at_least(1)
+    layers: int = at_least(1)
+    heads: int = at_least(1)
+    feed_forward: int = at_least(1)
+    dropout: float = between(0, 1, open_high=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """A section of `student` in params.yaml. It starts from one of `layers`, `checkpoint` and `shape`."""
+
+    layers: list[int] | None  # of the teacher, counted from 0
+    checkpoint: str | None  # a local folder or a Hub id
+    revision: str | None
+    sha256: str | None
+    shape: Shape | None  # a BERT from scratch, but for its word vectors: the principal components of the teacher's
+    vocabulary: int | None = at_least(1)  # with `shape`: keep the pieces that training holds so often; null: all
+    answers: str  # the teacher's answers that it learns from: data/logits/teacher.safetensors, or data/augmented
+    objective: Objective  # alpha · CE + (1 − alpha) · T² · KL, or the squared error of the logits
+    seed: int | None = at_least(0)  # null: that of `run`
+    # Each of these is null for the value of `distill`.
+    alpha: float | None = between(0, 1)  # 1: it learns from the labels alone
+    temperature: float | None = above(0)
+    epochs: int | None = at_least(1)
+    batch_size: int | None = at_least(1)
+    learning_rate: float | None = above(0)
+    warmup: float | None = between(0, 1, open_high=True)
+    weight_decay: float | None = at_least(0)
+
+    def lesson(self, distillation: Distillation) -> Distillation:
+        """How this student learns: as `distill` says, but for the values of its own."""
+        own = {name: value for name in OWN if (value := getattr(self, name)) is not None}
+        return dataclasses.replace(distillation, **own)
+
+    def run(self, run: Run) -> Run:
+        return run if self.seed is None else dataclasses.replace(run, seed=self.seed)
+
+
+def source(student: Student, name: str, teacher: Path) -> Path:
+    """The folder that the student starts from: the teacher's, or that of a checkpoint of its own.
+
+    Args:
+        name: of its section, for errors to name.
+
+    Raises:
+        PipelineError: none of `layers`, `checkpoint` and `shape` is given, or more than one.
+    """
+    given = [key for key in ("layers", "checkpoint", "shape") if getattr(student, key) is not None]
+    if len(given) != 1:
+        raise PipelineError(
+            f"one of `student.{name}.layers`, `student.{name}.checkpoint` and `student.{name}.shape` must be given, and "
+            f"the others be null; given: {', '.join(given) or 'none'}"
+        )
+    if student.checkpoint is None:
+        return teacher
+    return checkpoints.locate(student.checkpoint, None, student.revision, student.sha256)
+
+
+def initial(
+    student: Student, name: str, teacher: Path, data: Corpus
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The student before training: layers of the teacher with its head, a checkpoint with a fresh one, or a new BERT."""
+    folder, tokenizer = source(student, name, teacher), checkpoints.load_tokenizer(teacher)
+    if student.layers is not None:
+        return encoder.keep_layers(encoder.load_classifier(folder), student.layers, f"student.{name}.layers"), tokenizer
+    if student.shape is None:
+        return (
+            checkpoints.load_classifier(folder, data.intents),
+            checkpoints.load_tokenizer(folder, tokenizer.model_max_length),
+        )
+    model, words = encoder.load_classifier(folder), None
+    if student.vocabulary is not None:
+        kept = needed(tokenizer, data.texts("train"), student.vocabulary)
+        words = cut_rows(model.get_input_embeddings().weight, kept)
+        tokenizer = cut_tokenizer(tokenizer, kept)
+    shape = dataclasses.asdict(student.shape)
+    return read_first_token(narrow(model, **shape, words=words, positions=tokenizer.model_max_length)), tokenizer

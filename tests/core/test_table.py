@@ -1,0 +1,78 @@
+"""The rows of the table: what the groups of conf/ declare, in one order."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, compose
+from core.mistakes import setting
+
+from intents.core import table, variants
+from intents.core.errors import PipelineError
+
+
+def declared() -> list[str]:
+    return [variant.name for variant in table.declared()]
+
+
+@pytest.mark.usefixtures("project")
+def test_float_models_come_first_then_int8_in_pytorch_then_each_exported_model() -> None:
+    compose("prune=[movement]", "qat=none")
+    assert declared() == [
+        *("teacher", "half", "labels", "half-movement", "half-torch-dynamic", "half-torch-static"),
+        *("teacher-onnx", "teacher-ort-dynamic", "teacher-ort-static"),
+        *("half-onnx", "half-ort-dynamic", "half-ort-static"),
+        *("half-movement-onnx", "half-movement-ort-dynamic", "half-movement-ort-static"),
+    ]
+
+
+def test_every_name_of_the_project_is_parsed_and_composed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = table.declared()
+    assert len({variant.name for variant in found}) == len(found) > 20
+    for variant in found:
+        assert variants.parse(variant.name) == variant
+
+
+@pytest.mark.usefixtures("project")
+def test_a_method_brings_a_row_for_each_model_that_is_converted() -> None:
+    before = declared()
+    compose("quantize=[static]", "ort_quantize=[dynamic]")
+    gone = [name for name in before if name.endswith(("-torch-dynamic", "-ort-static"))]
+    assert gone
+    assert declared() == [name for name in before if name not in gone]
+
+
+@pytest.mark.usefixtures("project")
+def test_a_student_beside_the_first_leaves_the_other_rows_as_they_are() -> None:
+    compose()
+    before = declared()
+    compose("student=[distilbert,half,labels]")
+    new = [name for name in declared() if name not in before]
+    assert sorted(new) == sorted(
+        ["distilbert", *(f"distilbert-{form}" for form in ("onnx", "ort-dynamic", "ort-static"))]
+        + [f"distilbert-torch-{method}" for method in ("dynamic", "static")]
+    )
+    assert [name for name in declared() if name in before] == before
+
+
+@pytest.mark.usefixtures("project")
+def test_pruning_and_training_for_int8_go_by_the_student_that_is_named_last() -> None:
+    compose("student=[half,labels,distilbert]")
+    models = table.load().models
+    assert {"distilbert-movement", "distilbert-qat"} <= set(models)
+    assert not {"half-movement", "half-qat"} & set(models)
+
+
+@pytest.mark.parametrize("key", ["onnx_models", "torch_models"])
+def test_a_conversion_of_a_model_that_is_not_made_is_refused(project: Path, key: str) -> None:
+    setting(f"variants.{key}", ["teacher", "half-lottery"])(project)
+    with pytest.raises(PipelineError, match=rf"`variants.{key}` has 'half-lottery'; allowed: teacher, half, "):
+        table.declared()
+
+
+@pytest.mark.parametrize("name", ["half-onnx", "half-torch-static", "half-ort-static"])
+def test_a_model_that_has_the_name_of_a_conversion_is_refused(project: Path, name: str) -> None:
+    """As a student or a technique that is called onnx would have."""
+    setting("variants.models", ["teacher", "half", name])(project)
+    with pytest.raises(PipelineError, match=rf"`variants.models` has '{name}'"):
+        table.declared()

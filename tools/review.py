@@ -1,0 +1,238 @@
+"""review: what a change did to parameters, accuracy, size and latency, as Markdown for a pull request.
+
+python -m tools.review --base main
+
+Compares the reports of this working tree with those that are committed at BASE. A difference counts only where it
+is more than noise: accuracy by a paired bootstrap over the same test queries, latency (as a ratio to the teacher of
+the same run, since two runs may be of two machines) where its interval lies outside a stated tolerance. With --budget
+it refuses a loss of accuracy on validation: test queries accept and refuse nothing.
+"""
+
+import argparse
+import io
+import json
+import math
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+
+from intents.core import files, paths
+from intents.core.errors import PipelineError, run_program
+from intents.core.settings import PARAMS
+from intents.core.variants import TEACHER
+from intents.evaluation import selection, statistics
+from intents.reports.markdown import percent, points, render, table
+from tools import params
+
+PICTURE = paths.FIGURES / "tradeoff.png"
+TEMPLATES = Path(__file__).parent / "templates"
+SAMPLES, SEED = 10000, 0
+BETTER, WORSE, WITHIN_NOISE = "**better**", "**worse**", "within noise"
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What one revision says of itself."""
+
+    params: dict[str, Any]  # leaves: {"distill.alpha": 0.2, ...}
+    benchmark: dict[str, Any]
+    correct: pd.DataFrame  # a row per test query, a column per variant, 1 where the answer with the rule is right
+    timings: pd.DataFrame  # measure, variant, call, test_row, ms
+
+    @classmethod
+    def at(cls, revision: str | None) -> "Reports":
+        """The reports committed at a revision; None for those in the working tree."""
+        return cls(
+            params.leaves(OmegaConf.to_container(OmegaConf.create(_read(PARAMS, revision)))),
+            json.loads(_read(paths.BENCHMARK, revision)),
+            pd.read_csv(io.StringIO(_read(paths.CORRECT, revision)), index_col="test_row"),
+            pd.read_csv(io.StringIO(_read(paths.TIMINGS, revision))),
+        )
+
+    @property
+    def variants(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.benchmark["variants"]
+
+    def real_ms(self, variant: str) -> np.ndarray:
+        """The times of the real queries, in milliseconds, (queries,)."""
+        rows = self.timings[(self.timings["measure"] == "real") & (self.timings["variant"] == variant)]
+        return rows["ms"].to_numpy()
+
+
+def _read(path: Path, revision: str | None) -> str:
+    if revision is None:
+        return files.require(path, "make repro").read_text(encoding="utf-8")
+    shown = subprocess.run(["git", "show", f"{revision}:{path}"], capture_output=True, text=True, check=False)
+    if shown.returncode:
+        raise PipelineError(f"{path} at {revision}: {' '.join(shown.stderr.split())}")
+    return shown.stdout
+
+
+def parameters(before: Reports, after: Reports) -> str:
+    """The parameters that differ; empty if none does."""
+    keys = params.differing(before.params, after.params)
+    rows = [[f"`{key}`", str(before.params.get(key, "-")), str(after.params.get(key, "-"))] for key in keys]
+    return table(["parameter", "before", "after"], rows) if rows else ""
+
+
+def verdict(low: float, high: float, tolerance: float = 0.0) -> str:
+    """In words: whether an interval of a difference (higher is better) lies beyond ± tolerance."""
+    if low > tolerance:
+        return BETTER
+    return WORSE if high < -tolerance else WITHIN_NOISE
+
+
+def same_queries(before: Reports, after: Reports) -> bool:
+    """Whether both were measured on the same data set, so that accuracies can be compared, query by query."""
+    return before.params["dataset.rows_sha256"] == after.params["dataset.rows_sha256"]
+
+
+def losses(before: Reports, after: Reports) -> dict[str, float]:
+    """The accuracy that each variant lost on validation (0 to 1): what variants are chosen by, and the budget is of."""
+    return {
+        name: selection.accuracy(before.variants[name]) - selection.accuracy(after.variants[name])
+        for name in _in_both(before, after)
+    }
+
+
+def accuracy(before: Reports, after: Reports) -> tuple[str, set[str]]:
+    """The table of accuracies with the rule, and the variants in which they differ beyond noise.
+
+    On the same test queries the interval is paired; on others nothing can be said.
+    """
+    comparable = same_queries(before, after)
+    moved, rows = set(), []
+    for name, loss in losses(before, after).items():
+        cells = ["", "other test queries", ""]
+        if comparable:
+            ours, theirs = (reports.correct[name].to_numpy(dtype=bool) for reports in (after, before))
+            change, interval = statistics.paired_difference(ours, theirs, SAMPLES, SEED)
+            same = before.variants[name]["answers_sha256"] == after.variants[name]["answers_sha256"]
+            judged = "the same answers" if same else verdict(*interval)
+            cells = [f"{-100 * loss + 0.0:+.2f}", points(change, interval), judged]
+            if judged in (BETTER, WORSE):
+                moved.add(name)
+        old, new = (reports.variants[name]["accuracy_with_rule"] for reports in (before, after))
+        rows.append([name, percent(old), percent(new), *cells])
+    header = [
+        "accuracy with the rule",
+        "test, before",
+        "after",
+        "validation, points",
+        "test, points, 95 % interval",
+        "",
+    ]
+    return table(header, rows), moved
+
+
+def speedup_change(before: Reports, after: Reports, name: str) -> tuple[float, float, float]:
+    """How many times faster a variant became against its run's teacher, with a 95 % bootstrap interval."""
+    # Two runs, drawn independently of each other: hence two seeds.
+    ratio_after, ratio_before = (
+        statistics.ratio_of_medians_samples(reports.real_ms(TEACHER), reports.real_ms(name), SAMPLES, seed)
+        for reports, seed in ((after, SEED), (before, SEED + 1))
+    )
+    point = after.variants[name]["speedup_vs_teacher"] / before.variants[name]["speedup_vs_teacher"]
+    low, high = np.percentile(ratio_after / ratio_before, [2.5, 97.5])
+    return point, float(low), float(high)
+
+
+def latency(before: Reports, after: Reports, tolerance: float) -> tuple[str, set[str]]:
+    """The table of sizes and latencies, and the variants in which one of them differs beyond noise.
+
+    Args:
+        tolerance: 0.15 lets ratios lie between 1 / 1.15 and 1.15.
+    """
+    moved, rows = set(), []
+    for name in _in_both(before, after):
+        old, new = before.variants[name], after.variants[name]
+        size = "" if old["size_mb"] == new["size_mb"] else f"{new['size_mb'] / old['size_mb'] - 1:+.1%}"
+        speed = ["", "baseline"]
+        if name != TEACHER:
+            times, low, high = speedup_change(before, after, name)
+            # As logarithms, in which twice as fast and half as fast are equally far from no change.
+            judged = verdict(math.log(low), math.log(high), math.log1p(tolerance))
+            speed = [f"× {times:.2f} [{low:.2f}, {high:.2f}]", judged]
+        if size or speed[1] in (BETTER, WORSE):
+            moved.add(name)
+        rows.append(
+            [
+                name,
+                *(f"{row['size_mb']:.1f}" for row in (old, new)),
+                size,
+                *(f"{row['p50_ms']:.2f}" for row in (old, new)),
+                *(f"{row['speedup_vs_teacher']:.1f} ×" for row in (old, new)),
+                *speed,
+            ]
+        )
+    header = ["size and latency", "MiB before", "after", "", "p50 ms before", "after", "faster than teacher, before"]
+    return table([*header, "after", "change, 95 % interval", ""], rows), moved
+
+
+def write(before: Reports, after: Reports, base: str, tolerance: float, pictures: str, budget: float | None) -> str:
+    """The review as Markdown.
+
+    Args:
+        base: what to call the revision before.
+        tolerance: share by which latency ratios of two runs of the same models may differ.
+        pictures: what to put before the picture's path, such as a URL.
+        budget: the most accuracy that a variant may lose; None where none is set.
+    """
+    accuracies, moved_in_accuracy = accuracy(before, after)
+    latencies, moved_in_cost = latency(before, after, tolerance)
+    return render(
+        "review.md.j2",
+        TEMPLATES,
+        base=base,
+        moved=[name for name in after.variants if name in moved_in_accuracy | moved_in_cost],
+        new=[name for name in after.variants if name not in before.variants],
+        gone=[name for name in before.variants if name not in after.variants],
+        best=[reports.benchmark["best"] for reports in (before, after)],
+        machines=[reports.benchmark["machine"]["cpu"] for reports in (before, after)],
+        comparable=same_queries(before, after),
+        queries=len(after.correct),
+        parameters=parameters(before, after),
+        accuracies=accuracies,
+        latencies=latencies,
+        budget=budget,
+        tolerance=tolerance,
+        picture=f"{pictures}{PICTURE}",
+    )
+
+
+def _in_both(before: Reports, after: Reports) -> list[str]:
+    return [name for name in after.variants if name in before.variants]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.review", description=__doc__.splitlines()[0])
+    parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        help="exit 1 if a variant lost more accuracy than this on validation, such as 0.01; on the same data set only",
+    )
+    parser.add_argument("--tolerance", type=float, default=0.15, help="of latency ratios (default 0.15)")
+    parser.add_argument("--pictures", default="", help="what to put before the picture's path, such as a URL")
+    arguments = parser.parse_args()
+    before, after = Reports.at(arguments.base), Reports.at(None)
+    print(write(before, after, arguments.base, arguments.tolerance, arguments.pictures, arguments.budget))
+    if arguments.budget is None or not same_queries(before, after):
+        return
+    too_much = {name: loss for name, loss in losses(before, after).items() if loss > arguments.budget}
+    if too_much:
+        worst = max(too_much, key=lambda name: too_much[name])
+        raise PipelineError(
+            f"{worst} lost {100 * too_much[worst]:.2f} points of accuracy with the rule on validation against "
+            f"{arguments.base}; allowed: {100 * arguments.budget:.2f} (--budget)"
+        )
+
+
+if __name__ == "__main__":
+    run_program(main)

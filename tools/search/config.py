@@ -1,0 +1,122 @@
+"""What is searched, and how: conf/tune.yaml, every value checked."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna.trial import Trial
+from yaml import YAMLError
+
+from intents.core import files, settings
+from intents.core.errors import PipelineError
+from intents.core.settings import Settings, above, at_least, between
+
+CONFIG = Path("conf/tune.yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    trials: int = at_least(1)
+    seed: int = at_least(0)
+    study: str
+    storage: str
+    heartbeat: int = at_least(1)  # seconds
+    startup: int = at_least(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruner:
+    keep: float = between(0, 100)  # per cent
+    warmup: float = between(0, 1)  # share of a trial's training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epochs:
+    low: int = at_least(1)
+    high: int = at_least(1)
+    step: int = at_least(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alpha:
+    low: float = between(0, 1)
+    high: float = between(0, 1)
+    step: float = above(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temperature:
+    low: float = above(0)
+    high: float = above(0)
+    step: float = above(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    epochs: Epochs
+    alpha: Alpha
+    temperature: Temperature
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Whether `values`, one for each parameter, lie within the ends."""
+        return all(getattr(self, name).low <= value <= getattr(self, name).high for name, value in values.items())
+
+    def draw(self, trial: Trial) -> dict[str, Any]:
+        """The values of a trial; rounded, since 57 steps of 0.01 are 0.5700000000000001."""
+        epochs, alpha, temperature = self.epochs, self.alpha, self.temperature
+        return {
+            "epochs": trial.suggest_int("epochs", epochs.low, epochs.high, step=epochs.step),
+            "alpha": round(trial.suggest_float("alpha", alpha.low, alpha.high, step=alpha.step), 6),
+            "temperature": round(
+                trial.suggest_float("temperature", temperature.low, temperature.high, step=temperature.step), 6
+            ),
+        }
+
+
+PARAMETERS = tuple(field.name for field in dataclasses.fields(Space))
+
+
+def load(**overrides: Any) -> tuple[Search, Space, Pruner]:
+    """conf/tune.yaml, every value checked.
+
+    Args:
+        overrides: of its section `search`.
+
+    Raises:
+        PipelineError: a value cannot be, a key is missing or unknown, or a range has its ends the wrong way round.
+    """
+    path = files.require(CONFIG, "git checkout conf/tune.yaml")
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    _require_keys(config, ["search", "space", "pruner"], "the file")
+    _require_keys(config.space, PARAMETERS, "space")
+    space = Space(
+        epochs=_section(Epochs, config.space.epochs, "space.epochs"),
+        alpha=_section(Alpha, config.space.alpha, "space.alpha"),
+        temperature=_section(Temperature, config.space.temperature, "space.temperature"),
+    )
+    for name in PARAMETERS:
+        ends = getattr(space, name)
+        if ends.low > ends.high:
+            raise PipelineError(f"`tune.space.{name}.low` is {ends.low}; allowed: up to `high`, {ends.high}")
+    written = _section(Search, config.search, "search")
+    search = _section(Search, OmegaConf.create(dataclasses.asdict(written) | overrides), "search")
+    return search, space, _section(Pruner, config.pruner, "pruner")
+
+
+def _section(kind: type[Settings], values: Any, name: str) -> Settings:
+    _require_keys(values, [field.name for field in dataclasses.fields(kind)], name)  # type: ignore[arg-type]
+    return settings.parse(kind, values, f"tune.{name}")
+
+
+def _require_keys(values: Any, keys: Sequence[str], name: str) -> None:
+    found = set(values) if isinstance(values, DictConfig) else set()
+    if wrong := sorted(found ^ set(keys), key=str):
+        state = "has no" if wrong[0] in keys else "does not know"
+        raise PipelineError(f"{CONFIG}: {name} {state} `{wrong[0]}`; its keys are: {', '.join(keys)}")

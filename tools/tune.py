@@ -1,0 +1,98 @@
+"""tune: distillation's epochs, alpha and temperature searched for the best accuracy on validation.
+
+python -m tools.tune                    go on with the study that conf/tune.yaml names, until it has all its trials
+python -m tools.tune --storage URL      the same from as many processes and machines as you like: they share it
+
+In:  data/clinc/ (training and validation), models/teacher/ (layers and tokenizer), the teacher's cached logits.
+Out: conf/distill/tuned.yaml, an option of the group `distill`; reports/tune/. No stage of the pipeline: a search
+     takes hours, and what it finds is chosen by a person, with `dvc exp run -S distill=tuned`.
+"""
+
+import argparse
+import dataclasses
+import logging
+from pathlib import Path
+
+import optuna
+import yaml
+from filelock import FileLock
+from matplotlib import style
+
+from intents.core import files, paths
+from intents.core.errors import run_program
+from intents.data.corpus import Corpus
+from intents.reports import style as pictures
+from tools.search import config, page, study, trials
+from tools.search.config import Search
+
+TUNED = Path("conf/distill/tuned.yaml")
+REPORT = paths.REPORTS / "tune"
+LOCK = paths.DATA / ".tune" / "report.lock"
+DPI = 120
+
+log = logging.getLogger(__name__)
+
+
+def write(found: optuna.Study, search: Search, task: trials.Task, queries: int) -> None:
+    """conf/distill/tuned.yaml and reports/tune/, from a finished study.
+
+    Args:
+        queries: of the validation split.
+    """
+    best = found.best_trial
+    tuned = dataclasses.replace(task.distillation, **{name: round(value, 6) for name, value in best.params.items()})
+    table = page.table(found)
+    comment = (
+        f"# Written by `make tune`: trial {best.number} of the {len(table)} of study {found.study_name!r}, "
+        f"{best.value:.2%} on validation.\n# How it was found: reports/tune/README.md\n"
+    )
+    files.write_text(TUNED, comment + yaml.safe_dump(dataclasses.asdict(tuned), sort_keys=False))
+    style.use(pictures.STYLE)
+    with files.new_folder(REPORT) as folder:
+        table.to_csv(folder / "trials.csv", index=False, lineterminator="\n")
+        pictures.save(page.history(table), folder / "history.png", DPI)
+        pictures.save(page.plane(table), folder / "plane.png", DPI)
+        pictures.save(page.importance(found), folder / "importance.png", DPI)
+        files.write_text(folder / "README.md", page.page(found.study_name, search.seed, table, task.current, queries))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.tune", description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, help="finished trials that the study shall have")
+    parser.add_argument("--storage", help="URL of the database that the workers share")
+    parser.add_argument("--study", help="the study's name")
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    search, space, pruner = config.load(**given)
+    task = trials.Task.load()
+    # Of what fails it tells with a traceback, and it is raised here anyway.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    inputs = task.inputs(space)
+    url = study.parse(search.storage)
+    storage = study.open_storage(url, search.heartbeat)
+    with study.storage_errors(url):
+        found = study.open_study(
+            storage,
+            search.study,
+            inputs,
+            first=task.current if space.holds(task.current) else None,
+            sampler=study.TrialSeededSampler(search.seed, search.startup),
+            pruner=optuna.pruners.PercentilePruner(
+                pruner.keep, n_startup_trials=search.startup, n_warmup_steps=round(10 * pruner.warmup)
+            ),
+        )
+        for trial in study.work(found, trials.objective(task, space), search.trials):
+            log.info(
+                "trial %d: %s at %.2f %%; %d of %d done, best %.2f %% (trial %d)",
+                *(trial.number, trial.state.name.lower(), 100 * (trial.value or 0)),
+                *(len(found.get_trials(deepcopy=False, states=study.FINISHED)), search.trials),
+                *(100 * found.best_value, found.best_trial.number),
+            )
+        LOCK.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(LOCK):  # workers in one folder end together, and write the same
+            write(found, search, task, len(Corpus().texts("validation")))
+    print((REPORT / "README.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    run_program(main)
