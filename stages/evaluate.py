@@ -88,9 +88,9 @@ def main() -> None:
             "gain_interval": interval,
         }
 
-    # Variants in the order of the table.
-    files.write_json(paths.EVALUATION, files.rounded({"variants": found}), sort_keys=False)
+    # Variants in the order of the table. Nothing is written before the last file that may be missing was read.
     manifest = {name: described(variant) for name, variant in rows.items()}
+    files.write_json(paths.EVALUATION, files.rounded({"variants": found}), sort_keys=False)
     files.write_json(paths.MANIFEST, files.rounded(manifest), sort_keys=False)
     outcomes = pd.DataFrame({name: outcome["accuracy_with_rule"].astype(int) for name, outcome in right.items()})
     with files.new_file(paths.CORRECT) as scratch:

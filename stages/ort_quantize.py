@@ -2,8 +2,8 @@
 
 Call: python -m stages.ort_quantize MODEL METHOD, with METHOD dynamic or static.
 In:   models/MODEL-onnx/, its logits, data/clinc/.
-Out:  models/MODEL-ort-METHOD/ (model.onnx, tokenizer.json) and its logits. Its figures name the fused operators, and the
-      share of answers that differ when queries come in padded batches.
+Out:  models/MODEL-ort-METHOD/ (model.onnx, tokenizer.json) and its logits. Its figures name the fused operators, and
+      the share of answers that differ when queries come in padded batches.
 """
 
 import shutil

@@ -1,7 +1,7 @@
 """plot: the pictures and the report that a person reads.
 
-In:  reports/ (benchmark.json, data.json, pruning/, sensitivity/), the logits of a few variants, the weights of a student
-     before and after quantization, data/clinc/.
+In:  reports/ (benchmark.json, data.json, pruning/, sensitivity/), the logits of a few variants, the weights of a
+     student before and after quantization, data/clinc/.
 Out: reports/figures/*.png and reports/report.md.
 """
 
@@ -17,7 +17,7 @@ from safetensors import safe_open
 from intents.core import files, paths, settings, variants
 from intents.core.errors import program
 from intents.core.settings import between
-from intents.core.variants import TEACHER, Variant
+from intents.core.variants import TEACHER, Form, Variant
 from intents.data import logits
 from intents.data.corpus import Corpus
 from intents.evaluation.quality import accuracy_by_group
@@ -50,14 +50,15 @@ def weights_figure(variant: Variant) -> Figure:
 
 def pruning_figures(rows: tables.Rows) -> dict[str, Figure]:
     """A picture of what unstructured pruning set to zero, and one of what structured pruning kept."""
-    pruned = [name for name, row in rows.items() if "encoder_sparsity" in row]
-    layers = {name: files.read_json(paths.PRUNING / f"{name}-layers.json", "dvc repro prune") for name in pruned}
+    made_by = {name: variants.parse(name).made_by for name, row in rows.items() if "encoder_sparsity" in row}
+    layers = {name: files.read_json(paths.PRUNING / f"{name}-layers.json", by) for name, by in made_by.items()}
     # Of a method that masks, a layer's entry is its share of zeros; of one that cuts out, what it kept.
     cut = [name for name, found in layers.items() if any(isinstance(row, dict) for row in found.values())]
     masked = {name: found for name, found in layers.items() if name not in cut}
     pictures = {}
     if masked:
-        schedules = {name: pd.read_csv(paths.PRUNING / f"{name}-schedule.csv") for name in masked}
+        written = {name: files.require(paths.PRUNING / f"{name}-schedule.csv", made_by[name]) for name in masked}
+        schedules = {name: pd.read_csv(path) for name, path in written.items()}
         pictures["sparsity"] = compression.sparsity_schedules(schedules, masked)
     if cut:
         pictures["structure"] = compression.heads_and_neurons(layers[cut[0]])
@@ -79,6 +80,18 @@ def accuracy_figures(benchmark: dict[str, Any], data: Corpus) -> dict[str, Figur
     }
 
 
+def sensitivity_results(rows: tables.Rows) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
+    """Per method of int8 in ONNX Runtime, what the stage sensitivity found: the verdict, and a row per node."""
+    methods = {variant.method for variant in map(variants.parse, rows) if variant.form is Form.ORT}
+    found = {}
+    for method in sorted(filter(None, methods)):
+        made_by = f"dvc repro sensitivity@{method}"
+        verdict = files.read_json(paths.SENSITIVITY / f"{method}.json", made_by)
+        nodes = pd.read_csv(files.require(paths.SENSITIVITY / f"{method}.csv", made_by), index_col="node")
+        found[method] = (verdict, nodes)
+    return found
+
+
 def main() -> None:
     plot = settings.load(Plot, "plot")
     benchmark: dict[str, Any] = files.read_json(paths.BENCHMARK, "dvc repro select")
@@ -95,12 +108,8 @@ def main() -> None:
     }
     if (student := results.student_in_int8(rows)) is not None:
         pictures["weights"] = weights_figure(student)
-    methods = sorted({variant.method for variant in map(variants.parse, rows) if variant.form is variants.Form.ORT})
-    sensitivities = {}
-    for method in methods:
-        verdict = files.read_json(paths.SENSITIVITY / f"{method}.json", f"dvc repro sensitivity@{method}")
-        nodes = pd.read_csv(paths.SENSITIVITY / f"{method}.csv", index_col="node")
-        sensitivities[method] = (verdict, nodes)
+    sensitivities = sensitivity_results(rows)
+    for method, (verdict, nodes) in sensitivities.items():
         title = f"One node in int8, {method}"
         pictures[f"sensitivity-{method}"] = sensitivity.sensitivity(nodes, verdict["queries"], title)
 

@@ -7,25 +7,26 @@ Out: reports/primer/README.md and the pictures beside it. No query of the data s
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from matplotlib import style
+from matplotlib.figure import Figure
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from intents.core import files, paths, table
 from intents.core.errors import PipelineError, program
-from intents.core.variants import TEACHER, Form, Variant
+from intents.core.variants import TEACHER, Variant
 from intents.data import logits
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, encoder
 from intents.models.weights import widest_layers
-from intents.primer import figures, page, softening, tensors
-from intents.primer.affine import Affine
-from intents.primer.figures import Mapped, Softened
+from intents.primer import affine_figures, figures, page, softening, tensors
+from intents.primer.layer import Layer
+from intents.primer.page import Told
 from intents.reports.compression import weight_histogram
+from intents.reports.results import student_in_int8
 from intents.reports.style import STYLE, save
 
 MOVEMENT = "movement"  # the pruning that the page shows
@@ -47,89 +48,92 @@ def inputs_of(folder: Path, layers: list[str], text: str) -> dict[str, np.ndarra
     return caught
 
 
-def main() -> None:
-    torch.set_num_threads(1)  # with more, sums are taken in another order, and a picture has other bytes
-    timed: dict[str, Any] = files.read_json(paths.LATENCY, "dvc repro benchmark")
-    rows = table.declared()
-    chosen = next((row for row in rows if row.form is Form.TORCH_INT8 and row.model != TEACHER), None)
-    if chosen is None:
-        raise PipelineError("the primer shows a student in int8, and `variants.torch_models` names none")
-    parent = Variant(chosen.model)
-    weights = load_file(files.require(parent.weights, parent.made_by))
-    integers = load_file(files.require(chosen.weights, chosen.made_by))
-    with safe_open(chosen.weights, framework="np") as file:
+def weights_of(variant: Variant) -> dict[str, np.ndarray]:
+    """The tensors of a variant in PyTorch, by name."""
+    return load_file(files.require(variant.weights, variant.made_by))
+
+
+def layer_of(int8: Variant, text: str) -> Layer:
+    """The last of the widest layers of a variant in PyTorch int8, with what one query gives it.
+
+    Raises:
+        PipelineError: none of them is in int8.
+    """
+    parent = Variant(int8.model)
+    weights, integers = weights_of(parent), weights_of(int8)
+    with safe_open(int8.weights, framework="np") as file:
         levels = 128 if file.metadata()["reduce_range"] == "true" else 256
-    data = Corpus()
-    teacher, student = (logits.load(name)["validation"] for name in (TEACHER, parent.name))
-    intents, queries_asked = data.intents, data.rows("validation")
-
-    probabilities, answers = (softening.softened(array, TEMPERATURES) for array in (teacher, student))
-    sure, torn = softening.telling(probabilities[0])
-    queries = []
-    for row in (sure, torn):
-        likeliest = np.argsort(-teacher[row], kind="stable")[:6]
-        names = [intents.names[label] for label in likeliest]
-        queries.append(
-            Softened(queries_asked[row].intent, names, probabilities[:, row, likeliest], answers[:, row, likeliest])
-        )
-    pull = softening.pull(student, teacher, TEMPERATURES)
-
     layers = [name for name in widest_layers(weights) if f"{name}.weight_int8" in integers]
     if not layers:
-        raise PipelineError(f"the primer shows a feed-forward layer in int8, and {chosen.name} has none")
-    layer = layers[-1]
-    matrix = weights[f"{layer}.weight"]
-    quantized, scales = integers[f"{layer}.weight_int8"], integers[f"{layer}.scales"]
-    caught = inputs_of(parent.folder, layers, queries_asked[sure].text)
-    inputs = caught[layer]
-    lowest, highest = float(inputs.min()), float(inputs.max())
-    maps = (
-        Mapped("Weights of one row, symmetric", matrix[0], Affine(float(scales[0, 0]), 0, -127, 127)),
-        Mapped("Activations of one query, asymmetric", inputs, Affine.asymmetric(lowest, highest, levels)),
-        Mapped(
-            "The same with a narrower range, clipped",
-            inputs,
-            Affine.asymmetric(lowest, float(np.quantile(inputs, 0.999)), levels),
-        ),
-    )
-    # The ranges of a static model's inputs are left out: two numbers a layer, less than a kilobyte in all.
-    stored = {name: tensor for name, tensor in integers.items() if not name.endswith(INPUT_RANGE)}
-    before, after = tensors.bytes_by_part(weights), tensors.bytes_by_part(stored)
-    on_disk = [path.stat().st_size for path in (parent.weights, chosen.weights)]
-    multiply = timed["multiply"]
-    pair: tuple[np.ndarray, np.ndarray] | tuple[None, None] = (None, None)
-    pruned = Variant(f"{parent.student}-{MOVEMENT}")
-    if pruned in rows:
-        dense = load_file(Variant(parent.student).weights)
-        sparse = load_file(files.require(pruned.weights, pruned.made_by))
-        pair = (dense[f"{layer}.weight"], sparse[f"{layer}.weight"])
+        raise PipelineError(f"the primer shows a feed-forward layer in int8, and {int8.name} has none")
+    name = layers[-1]
+    caught = inputs_of(parent.folder, layers, text)
+    quantized, scales = integers[f"{name}.weight_int8"], integers[f"{name}.scales"]
+    return Layer(name, weights[f"{name}.weight"], quantized, scales, caught, levels)
 
+
+def bytes_of(variant: Variant) -> dict[str, dict[str, int]]:
+    """The bytes of a variant by part and kind; the ranges of a static model's inputs, two numbers a layer, left out."""
+    stored = {name: tensor for name, tensor in weights_of(variant).items() if not name.endswith(INPUT_RANGE)}
+    return tensors.bytes_by_part(stored)
+
+
+def pruned_pair(student: str, layer: str, rows: list[Variant]) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """A layer's matrix before and after movement pruning; nothing where the student is not pruned so."""
+    pruned = Variant(f"{student}-{MOVEMENT}")
+    if pruned not in rows:
+        return None, None
+    return weights_of(Variant(student))[f"{layer}.weight"], weights_of(pruned)[f"{layer}.weight"]
+
+
+def drawn(told: Told) -> dict[str, Figure]:
+    """The pictures, by name."""
+    layer = told.layer
     style.use(STYLE)
-    pictures = {
-        "affine": figures.affine_maps(maps),
-        "weights": weight_histogram(layer, matrix, quantized, scales),
-        "storage": figures.storage(before, after),
-        "multiply": figures.multiplication(
-            multiply["outputs"], multiply["inputs"], {int(tokens): row for tokens, row in multiply["tokens"].items()}
-        ),
-        "temperature": figures.temperatures(queries, TEMPERATURES),
-        "gradient": figures.gradients(TEMPERATURES, pull.plain, pull.scaled),
-        "pruning": figures.pruning(*pair),
+    return {
+        "affine": affine_figures.affine_maps(layer.maps()),
+        "weights": weight_histogram(layer.name, layer.weight, layer.quantized, layer.scales),
+        "storage": figures.storage(told.before, told.after),
+        "multiply": figures.multiplication(told.multiply),
+        "temperature": figures.temperatures(told.queries, told.temperatures),
+        "gradient": figures.gradients(told.temperatures, told.pull.plain, told.pull.scaled),
+        "pruning": figures.pruning(*told.pair),
     }
-    sections = [
-        page.OPENING,
-        page.affine_map(layer, *maps, caught),
-        page.rounding(matrix, quantized, scales),
-        page.storage(before, after, on_disk),
-        page.multiplication(multiply, timed["machine"]),
-        page.temperature(queries, TEMPERATURES, len(intents.names)),
-        page.divergence(TEMPERATURES, pull),
-        page.pruning(layer, *pair),
-    ]
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # with more, sums are taken in another order, and a picture has other bytes
+    timed = files.read_json(paths.LATENCY, "dvc repro benchmark")
+    if "multiply" not in timed:
+        raise PipelineError(f"{paths.LATENCY} has no `multiply`; run `dvc repro benchmark`")
+    rows, data = table.declared(), Corpus()
+    int8 = student_in_int8([row.name for row in rows])
+    if int8 is None:
+        raise PipelineError("the primer shows a student in int8, and `variants.torch_models` names none")
+    parent = Variant(int8.model)
+    teacher, student = (logits.load(name)["validation"] for name in (TEACHER, parent.name))
+    asked, names = data.rows("validation"), data.intents.names
+
+    sure, torn = softening.telling(softening.softened(teacher, [1.0])[0])
+    layer = layer_of(int8, asked[sure].text)
+    told = Told(
+        layer=layer,
+        before=bytes_of(parent),
+        after=bytes_of(int8),
+        on_disk=[variant.weights.stat().st_size for variant in (parent, int8)],
+        multiply=timed["multiply"],
+        machine=timed["machine"],
+        temperatures=TEMPERATURES,
+        queries=softening.queries((sure, torn), [row.intent for row in asked], names, teacher, student, TEMPERATURES),
+        pull=softening.pull(student, teacher, TEMPERATURES),
+        labels=len(names),
+        pair=pruned_pair(parent.student, layer.name, rows),
+    )
+    pictures = drawn(told)
     with files.new_folder(paths.PRIMER) as folder:
         for name, figure in pictures.items():
             save(figure, folder / f"{name}.png", DPI)
-        files.write_text(folder / "README.md", "\n".join(sections))
+        files.write_text(folder / "README.md", page.write(told))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from intents.core import files, paths, settings, variants
-from intents.core.errors import program
+from intents.core.errors import PipelineError, program
 from intents.core.settings import at_least, between
 from intents.core.variants import TEACHER
 from intents.evaluation import selection
@@ -34,6 +34,9 @@ def main() -> None:
     evaluated = files.read_json(paths.EVALUATION, "dvc repro evaluate")["variants"]
     manifest = files.read_json(paths.MANIFEST, "dvc repro evaluate")
     timed = files.read_json(paths.LATENCY, "dvc repro benchmark")
+    for path, known in ((paths.MANIFEST, manifest), (paths.LATENCY, timed["variants"])):
+        if missing := [name for name in evaluated if name not in known]:
+            raise PipelineError(f"{path} has no {missing[0]!r}, but {paths.EVALUATION} has; run `dvc repro select`")
 
     table: dict[str, dict[str, Any]] = {
         name: {

@@ -23,6 +23,7 @@ from transformers import BertConfig, BertModel
 from intents.core import files, table, variants
 from intents.data import corpus, sources
 from stages import (
+    augment,
     benchmark,
     deploy,
     distill,
@@ -44,7 +45,7 @@ from tools import params
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
-MODELS = ("teacher", "half", "half-movement", "half-magnitude", "half-structured", "half-qat")
+MODELS = ("teacher", "half", "narrow", "half-movement", "half-magnitude", "half-structured", "half-qat")
 
 # Five words an intent: enough for a tiny model to learn something in seconds.
 WORDS = {
@@ -197,8 +198,12 @@ def overrides(tiny_checkpoint: Path, shared: Path) -> list[str]:
         "teacher.epochs=8",
         "teacher.learning_rate=0.005",
         "teacher.batch_size=8",
+        "student=[half,labels,narrow]",
         "student.half.layers=[1,3]",
         "student.labels.layers=[1,3]",
+        "student.narrow.shape={hidden:16,layers:2,heads:2,feed_forward:32,dropout:0.0}",
+        "student.narrow.epochs=2",
+        "augment.number=100",
         "distill.epochs=2",
         "distill.batch_size=8",
         "distill.learning_rate=0.002",
@@ -243,7 +248,7 @@ def build(folder: Path, overrides: list[str]) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         compose(*overrides)
-        for stage in (fetch_clinc, finetune_teacher):
+        for stage in (fetch_clinc, finetune_teacher, augment):
             run(stage)
         composed = yaml.safe_load(Path("params.yaml").read_text())
         for student in composed["student"]:

@@ -66,7 +66,11 @@ def product(folder: Path, weight: np.ndarray, inner: str = "Abs") -> Path:
     ]
     columns = len(weight)
     return saved(
-        folder / "float.onnx", nodes, [value("x", "rows", columns)], value("logits", "rows", columns), {"weight": weight}
+        folder / "float.onnx",
+        nodes,
+        [value("x", "rows", columns)],
+        value("logits", "rows", columns),
+        {"weight": weight},
     )
 
 

@@ -4,7 +4,7 @@ A file (data/logits/VARIANT.safetensors) holds one float32 array (queries, inten
 order of data/clinc. Everything said of a variant's accuracy is computed from its file.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ def path(variant: str) -> Path:
     return paths.LOGITS / f"{variant}.safetensors"
 
 
-def save(variant: str, logits: dict[str, np.ndarray]) -> None:
+def save(variant: str, logits: Mapping[str, np.ndarray]) -> None:
     with files.new_file(path(variant)) as scratch:
         save_file({split: np.ascontiguousarray(array, np.float32) for split, array in logits.items()}, scratch)
 

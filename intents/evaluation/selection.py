@@ -41,7 +41,7 @@ def most_accurate_deployable(table: Table) -> str:
 
 
 def pareto_front(table: Table) -> set[str]:
-    """The variants that no other beats: none is at least as accurate, as small and as fast, and better in one of them."""
+    """The variants that no other beats: at least as accurate, as small and as fast, and better in one of these."""
     costs = {name: np.array([-accuracy(row), row["size_mb"], row["p50_ms"]]) for name, row in table.items()}
 
     def beaten(ours: np.ndarray) -> bool:

@@ -158,7 +158,7 @@ def shrink(model: PreTrainedModel, kept: Sequence[Kept]) -> PreTrainedModel:
 
 
 def skeleton(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
-    """A classifier of the shape that a folder's config.json describes, shrunk or not; its weights are yet to be loaded."""
+    """A classifier of the shape that a folder's config.json describes, shrunk or not, before its weights are loaded."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     model = AutoModelForSequenceClassification.from_config(
         config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False

@@ -19,7 +19,7 @@ class Made(NamedTuple):
     """What a stage has to say of the model that it wrote."""
 
     logits: Mapping[str, np.ndarray]  # by split, each (queries, intents + 1); validation and test are among them
-    facts: Mapping[str, Any] = {}  # noqa: RUF012 (never changed)
+    facts: Mapping[str, Any] = {}
 
 
 def publish(variant: str, data: Corpus, make: Callable[[Path], Made]) -> None:

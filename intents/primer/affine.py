@@ -6,6 +6,7 @@ Efficient Integer-Arithmetic-Only Inference", 2018, section 2.1).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,3 +48,11 @@ class Affine:
     def rms_error(self, values: np.ndarray) -> float:
         """The root of the mean square of what is lost on the way there and back."""
         return float(np.sqrt(np.mean((self.restore(self.quantize(values)) - values) ** 2)))
+
+
+class Mapped(NamedTuple):
+    """Real values with the map that quantizes them."""
+
+    title: str
+    values: np.ndarray  # any shape
+    affine: Affine

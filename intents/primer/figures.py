@@ -1,7 +1,7 @@
 """The pictures of the primer. Each function takes what it draws and returns a matplotlib figure."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -10,106 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from intents.core import files
-from intents.primer.affine import Affine
+from intents.primer.movement import kept_by_size
+from intents.primer.softening import Softened
 from intents.primer.tensors import KINDS
 from intents.pruning.schedule import cubic_sparsity
 from intents.reports.style import BLUE, GREEN, GREY, ORANGE, RED
-
-FLOATS, INTEGERS = 1.0, 0.0  # heights of the two lines in a picture of the affine map
-
-
-class Mapped(NamedTuple):
-    """Real values with the map that quantizes them."""
-
-    title: str
-    values: np.ndarray  # any shape
-    affine: Affine
-
-
-def minus(number: str) -> str:
-    """A number with a minus sign in place of the hyphen."""
-    return number.replace("-", "−")
-
-
-def affine_maps(rows: Sequence[Mapped]) -> Figure:
-    """A row per map: the real line on its integers, and the steps around zero with some of the values on them."""
-    figure, grid = plt.subplots(len(rows), 2, figsize=(12, 2.8 * len(rows)), width_ratios=[2.1, 1], squeeze=False)
-    for (line, steps), row in zip(grid, rows, strict=True):
-        _two_lines(line, row)
-        _staircase(steps, row)
-    return figure
-
-
-def _two_lines(axes: Axes, row: Mapped) -> None:
-    """The distribution of the values over a line of reals, and below it the line of integers it lands on."""
-    values, affine = row.values.ravel(), row.affine
-    first, last = affine.restore(np.array([affine.low, affine.high]))
-    ends = min(values.min(), first), max(values.max(), last)
-    counts, edges = np.histogram(values, bins=160, range=ends)
-    heights = FLOATS + 0.8 * np.sqrt(counts / counts.max())  # square roots, or the tails could not be seen
-    inside = ~affine.clipped((edges[:-1] + edges[1:]) / 2)
-    for kept, colour in ((inside, BLUE), (~inside, RED)):
-        axes.bar(
-            edges[:-1][kept], (heights - FLOATS)[kept], np.diff(edges)[kept], FLOATS, align="edge", color=colour, lw=0
-        )
-    axes.hlines(FLOATS, *ends, color="black", linewidth=1)
-    axes.hlines(INTEGERS, first, last, color="black", linewidth=1)
-    axes.vlines(
-        affine.restore(np.arange(affine.low, affine.high + 1)), INTEGERS - 0.05, INTEGERS + 0.05, color=GREEN, lw=0.8
-    )
-    marked = np.unique([values.min(), 0.0, last, values.max()])
-    landing = affine.restore(affine.quantize(marked))
-    for value, place, lost in zip(marked, landing, affine.clipped(marked), strict=True):
-        axes.plot([value, place], [FLOATS, INTEGERS], color=RED if lost else "black", linewidth=0.9, linestyle="--")
-    span = ends[1] - ends[0]
-    for value in _apart(marked.tolist(), 0.05 * span):
-        text = minus(f"{value:.2f}") if value else "0"
-        axes.text(value, FLOATS - 0.09, text, ha="center", va="top", fontsize=9, bbox=PAPER)
-    whole = {affine.low: first, affine.zero_point: 0.0, affine.high: last}
-    shown = _apart(list(whole.values()), 0.035 * span)
-    for integer, place in whole.items():
-        if place in shown:
-            axes.text(place, INTEGERS - 0.12, minus(str(integer)), ha="center", va="top", fontsize=9, color=GREEN)
-    axes.text(ends[0] - 0.02 * span, FLOATS, "f", ha="right", va="center", style="italic")
-    axes.text(ends[0] - 0.02 * span, INTEGERS, "q", ha="right", va="center", style="italic", color=GREEN)
-    axes.set_ylim(-0.45, 1.85)
-    axes.set_title(f"{row.title}:  S = {affine.scale:.4g}, Z = {affine.zero_point}", fontsize=11)
-    axes.axis("off")
-
-
-PAPER = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-
-
-def _apart(places: Sequence[float], gap: float) -> list[float]:
-    """Those of the places, zero and the outermost first, that leave a gap to each other."""
-    kept: list[float] = []
-    for place in sorted(places, key=lambda place: (place != 0, -abs(place))):
-        if all(abs(place - other) >= gap for other in kept):
-            kept.append(place)
-    return kept
-
-
-def _staircase(axes: Axes, row: Mapped) -> None:
-    """q over f around zero, or where the range ends if the map clips; a few of the values on their steps."""
-    values, affine = np.sort(row.values.ravel()), row.affine
-    clips = bool(affine.clipped(values).any())
-    centre = affine.high + 2 if clips else affine.zero_point
-    left, right = affine.restore(np.array([centre - 6.5, centre + 6.5])).tolist()
-    reals = np.linspace(left, right, 2000)
-    axes.plot(reals, reals / affine.scale + affine.zero_point, color=ORANGE, linewidth=1.2, label="f / S + Z")
-    axes.plot(reals, affine.quantize(reals), color=GREEN, linewidth=1.2, label="q, rounded and clipped")
-    near = values[(values >= left) & (values <= right)]
-    some = near[np.unique(np.linspace(0, len(near) - 1, 40).astype(int))] if len(near) else near
-    lost = affine.clipped(some)
-    for which, colour in ((~lost, BLUE), (lost, RED)):
-        axes.scatter(some[which], affine.quantize(some[which]), s=16, color=colour, zorder=3)
-    axes.yaxis.set_major_locator(FixedLocator(np.arange(centre - 6, centre + 7, 2).tolist()))
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.tick_params(labelsize=8)
-    axes.set_xlabel("f", fontsize=9)
-    axes.set_ylabel("q", fontsize=9, rotation=0, labelpad=10)
-    axes.set_title("where the integers end" if clips else "around zero", fontsize=10, fontweight="normal")
-    axes.legend(fontsize=8, loc="upper left")
 
 
 def storage(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> Figure:
@@ -142,12 +47,14 @@ def storage(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping
     return figure
 
 
-def multiplication(outputs: int, inputs: int, measured: Mapping[int, Mapping[str, float]]) -> Figure:
+def multiplication(multiply: Mapping[str, Any]) -> Figure:
     """Time of one product in float32 and int8 over the number of tokens, with the ratio at each.
 
     Args:
-        measured: per number of tokens, float32_us, int8_us and speedup.
+        multiply: outputs and inputs of the matrix and, per number of tokens, float32_us, int8_us and speedup, as in
+            reports/latency.json.
     """
+    measured = {int(tokens): row for tokens, row in multiply["tokens"].items()}
     figure, axes = plt.subplots(figsize=(9, 4.2))
     tokens = sorted(measured)
     for name, colour, marker in (("float32", GREY, "o"), ("int8", GREEN, "s")):
@@ -177,18 +84,9 @@ def multiplication(outputs: int, inputs: int, measured: Mapping[int, Mapping[str
     axes.margins(x=0.1)
     axes.set_xlabel("tokens multiplied at once")
     axes.set_ylabel("median time (µs, logarithmic)")
-    axes.set_title(f"One product of a linear layer, {inputs} inputs to {outputs} outputs")
+    axes.set_title(f"One product of a linear layer, {multiply['inputs']} inputs to {multiply['outputs']} outputs")
     axes.legend(loc="upper left")
     return figure
-
-
-class Softened(NamedTuple):
-    """What the teacher, and the student after it, say of one query."""
-
-    intent: str  # the right one
-    names: list[str]  # the intents that the teacher finds likeliest
-    teacher: np.ndarray  # their probabilities, (temperatures, names)
-    student: np.ndarray  # same shape
 
 
 def temperatures(queries: Sequence[Softened], steps: Sequence[float]) -> Figure:
@@ -213,7 +111,8 @@ def temperatures(queries: Sequence[Softened], steps: Sequence[float]) -> Figure:
             axes.tick_params(axis="x", labelsize=8)
             axes.grid(visible=False)
             axes.set_title(f"T = {temperature:g}", fontsize=11)
-            axes.set_xlabel(f"all other intents: {100 * (1 - teacher.sum()):.1f} %", fontsize=9, color="#444444")
+            rest = max(0.0, 1 - float(teacher.sum()))  # float32 sums may exceed 1: no minus before a zero
+            axes.set_xlabel(f"all other intents: {100 * rest:.1f} %", fontsize=9, color="#444444")
         line[0].set_yticks(places, query.names)
         line[0].invert_yaxis()
         line[0].set_ylabel(f"a query of\n{query.intent}", fontsize=9)
@@ -299,9 +198,3 @@ def pruning(before: np.ndarray | None = None, after: np.ndarray | None = None) -
     shares.set_title("How much their size decides")
     shares.legend(loc="upper left", fontsize=9)
     return figure
-
-
-def kept_by_size(before: np.ndarray, kept: np.ndarray, groups: int = 20) -> np.ndarray:
-    """The share kept in each of equally large groups of weights, from the smallest |w| to the largest."""
-    ordered = kept.ravel()[np.argsort(np.abs(before.ravel()), kind="stable")]
-    return np.array([group.mean() for group in np.array_split(ordered, groups)])

@@ -17,6 +17,15 @@ class Pull(NamedTuple):
     scaled: list[float]  # norm of the gradient of T² · KL, which is what is trained with
 
 
+class Softened(NamedTuple):
+    """What the teacher, and the student after it, say of one query."""
+
+    intent: str  # the right one
+    names: list[str]  # the intents that the teacher finds likeliest
+    teacher: np.ndarray  # their probabilities, (temperatures, names)
+    student: np.ndarray  # same shape
+
+
 def softened(logits: np.ndarray, temperatures: Sequence[float]) -> np.ndarray:
     """Softmax of logits (..., labels) at each of the temperatures, shape (temperatures, ..., labels)."""
     return np.stack([torch.from_numpy(logits).div(t).softmax(-1).numpy() for t in temperatures])
@@ -49,4 +58,32 @@ def pull(student: np.ndarray, teacher: np.ndarray, temperatures: Sequence[float]
         found.divergence.append(loss.item() / temperature**2)
         found.plain.append(norm / temperature**2)
         found.scaled.append(norm)
+    return found
+
+
+def queries(
+    rows: Sequence[int],
+    intents: Sequence[str],
+    names: Sequence[str],
+    teacher: np.ndarray,
+    student: np.ndarray,
+    temperatures: Sequence[float],
+    likeliest: int = 6,
+) -> list[Softened]:
+    """What teacher and student say of some queries at several temperatures.
+
+    Args:
+        rows: of the queries.
+        intents: the right intent of each query of the split.
+        names: of all labels, in order.
+        teacher, student: logits, (queries, labels).
+        likeliest: how many intents to tell of, those that the teacher finds likeliest.
+    """
+    theirs, ours = (softened(array, temperatures) for array in (teacher, student))
+    found = []
+    for row in rows:
+        labels = np.argsort(-teacher[row], kind="stable")[:likeliest]
+        found.append(
+            Softened(intents[row], [names[label] for label in labels], theirs[:, row, labels], ours[:, row, labels])
+        )
     return found

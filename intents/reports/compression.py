@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from intents.reports.style import BLUE, GREEN, GREY, ORANGE
 
@@ -96,6 +96,7 @@ def heads_and_neurons(layers: Mapping[str, Mapping[str, Any]]) -> Figure:
         neurons.barh(place, row["neurons"], color=BLUE, height=0.6)
         neurons.text(row["neurons_before"] * 1.02, place, f"{row['neurons']} of {row['neurons_before']}", va="center")
     heads.set_yticks(range(len(names)), names)
+    heads.xaxis.set_major_locator(MaxNLocator(integer=True))
     heads.set_xlabel("head (filled: kept)")
     heads.set_title("Attention heads")
     neurons.set_xlim(0, 1.4 * max(row["neurons_before"] for row in layers.values()))

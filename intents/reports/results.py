@@ -1,4 +1,4 @@
-"""The pages of results: the report, and the block of the README. Their text is in templates/, their tables in tables.py."""
+"""The report and the README's block of results. Their text is in templates/, their tables in tables.py."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -22,6 +22,7 @@ def sensitivity(table: pd.DataFrame, queries: int, title: str) -> Figure:
     logits.set_xlabel("mean logit difference")
     answers.barh(rows.index, (queries * rows["changed"]).round(), color=GREY, height=0.7)
     answers.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    answers.set_xlim(0, max(1.0, answers.get_xlim()[1]))  # one answer wide where none changed
     answers.set_xlabel(f"answers changed, of {queries:,} validation queries")
     for axes in (logits, answers):
         axes.tick_params(axis="y", labelsize=8)

@@ -1,6 +1,7 @@
 """The pictures of what each variant costs: accuracy over latency, and size."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ from intents.core.variants import TEACHER, parse
 from intents.reports.style import FORMS, RED, colour
 
 AREA = 7  # points² of a bubble for each MiB
-ADJUSTMENT = {  # of labels, found by trial on a table of 29 variants
+ADJUSTMENT: dict[str, Any] = {  # of labels, found by trial on a table of 29 variants
     "force_text": (0.3, 0.4),
     "force_static": (0.2, 0.3),
     "expand": (1.05, 1.15),
@@ -36,7 +37,7 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     """
     figure, axes = plt.subplots(figsize=(12, 8.5))
     colours = [colour(name) for name in table.index]
-    place = {"x": "p50_ms", "y": "accuracy_with_rule"}
+    place: dict[str, Any] = {"x": "p50_ms", "y": "accuracy_with_rule"}
     axes.scatter(**place, data=table, s=AREA * table["size_mb"], color=colours, alpha=0.45, edgecolors=colours)
     axes.scatter(**place, data=table[table["pareto"]], s=16, color="black", zorder=3)
     if best is not None:
@@ -53,14 +54,14 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     axes.set_xlabel("latency of a query, median over real ones, one at a time (ms, logarithmic)")
     axes.set_ylabel("accuracy with the out-of-scope rule, test queries")
     axes.set_title("Accuracy over latency; area: size of the model file")
-    mark = {"linestyle": "none", "marker": "o"}
+    mark: dict[str, Any] = {"linestyle": "none", "marker": "o"}
     handles = [
         *(
             Line2D([], [], color=shade, alpha=0.6, markersize=9, label=form.value, **mark)
             for form, shade in FORMS.items()
-        ),  # type: ignore[arg-type]
-        Line2D([], [], color="black", markersize=4, label="Pareto front, by validation", **mark),  # type: ignore[arg-type]
-        Line2D([], [], color=RED, markerfacecolor="none", markersize=11, label="best deployable", **mark),  # type: ignore[arg-type]
+        ),
+        Line2D([], [], color="black", markersize=4, label="Pareto front, by validation", **mark),
+        Line2D([], [], color=RED, markerfacecolor="none", markersize=11, label="best deployable", **mark),
     ]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.075), ncols=6, columnspacing=1.2)
     label_points(axes, table, best)
@@ -114,6 +115,7 @@ def sizes(table: pd.DataFrame, compressed: Mapping[str, float]) -> Figure:
         compressed: for some variants, the compressed size in MiB.
     """
     rows = table.sort_values("size_mb")
+    longest = rows["size_mb"].max()
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.4))
     axes.barh(rows.index, rows["size_mb"], color=[colour(name) for name in rows.index], height=0.7)
     for place, (name, size) in enumerate(rows["size_mb"].items()):
@@ -121,8 +123,8 @@ def sizes(table: pd.DataFrame, compressed: Mapping[str, float]) -> Figure:
         if name in compressed:
             axes.plot([compressed[str(name)]] * 2, [place - 0.35, place + 0.35], color="black", linewidth=2)
             note += f"  ({compressed[str(name)]:.1f} compressed)"
-        axes.text(size + 0.8, place, note, va="center", fontsize=9)
-    axes.set_xlim(0, rows["size_mb"].max() * 1.15)
+        axes.text(size + 0.01 * longest, place, note, va="center", fontsize=9)
+    axes.set_xlim(0, 1.15 * longest)
     axes.margins(y=0.01)
     axes.grid(axis="y", visible=False)
     present = {parse(name).form for name in rows.index}

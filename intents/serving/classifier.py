@@ -59,7 +59,7 @@ class OnnxModel:
             by_length: dict[int, list[int]] = {}
             for row, encoding in enumerate(encodings):
                 by_length.setdefault(len(encoding), []).append(row)
-            found = {}
+            found: dict[int, np.ndarray] = {}
             for rows in by_length.values():
                 ids = np.array([encodings[row] for row in rows], dtype=self._integer)
                 found |= dict(zip(rows, self._session.run(["logits"], {"input_ids": ids})[0], strict=True))

@@ -75,8 +75,8 @@ def source(student: Student, name: str, teacher: Path) -> Path:
     given = [key for key in ("layers", "checkpoint", "shape") if getattr(student, key) is not None]
     if len(given) != 1:
         raise PipelineError(
-            f"one of `student.{name}.layers`, `student.{name}.checkpoint` and `student.{name}.shape` must be given, and "
-            f"the others be null; given: {', '.join(given) or 'none'}"
+            f"one of `student.{name}.layers`, `student.{name}.checkpoint` and `student.{name}.shape` must be given, "
+            f"and the others be null; given: {', '.join(given) or 'none'}"
         )
     if student.checkpoint is None:
         return teacher
@@ -86,7 +86,7 @@ def source(student: Student, name: str, teacher: Path) -> Path:
 def initial(
     student: Student, name: str, teacher: Path, data: Corpus
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The student before training: layers of the teacher with its head, a checkpoint with a fresh one, or a new BERT."""
+    """The student before training: layers of the teacher, a checkpoint with a fresh head, or a new BERT."""
     folder, tokenizer = source(student, name, teacher), checkpoints.load_tokenizer(teacher)
     if student.layers is not None:
         return encoder.keep_layers(encoder.load_classifier(folder), student.layers, f"student.{name}.layers"), tokenizer
@@ -98,7 +98,7 @@ def initial(
     model, words = encoder.load_classifier(folder), None
     if student.vocabulary is not None:
         kept = needed(tokenizer, data.texts("train"), student.vocabulary)
-        words = cut_rows(model.get_input_embeddings().weight, kept)
+        words = cut_rows(model.get_input_embeddings().get_parameter("weight"), kept)
         tokenizer = cut_tokenizer(tokenizer, kept)
     shape = dataclasses.asdict(student.shape)
     return read_first_token(narrow(model, **shape, words=words, positions=tokenizer.model_max_length)), tokenizer

@@ -47,3 +47,14 @@ def test_a_ratio_of_medians_is_resampled_query_by_query() -> None:
     assert each[11] <= low <= each[13]
     assert each[486] <= high <= each[488]
     assert low < ratio < high
+
+
+def test_the_samples_of_a_ratio_are_those_of_its_interval() -> None:
+    draw = np.random.default_rng(4)
+    slow, fast = draw.uniform(2, 4, 21), draw.uniform(1, 2, 21)
+    samples = statistics.ratio_of_medians_samples(slow, fast, samples=400, seed=5)
+    assert samples.shape == (400,)
+    _, interval = statistics.ratio_of_medians(slow, fast, samples=400, seed=5)
+    assert list(interval) == pytest.approx(list(np.percentile(samples, [2.5, 97.5])))
+    assert (samples == statistics.ratio_of_medians_samples(slow, fast, samples=400, seed=5)).all()
+    assert (samples != statistics.ratio_of_medians_samples(slow, fast, samples=400, seed=6)).any()

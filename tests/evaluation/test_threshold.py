@@ -56,14 +56,6 @@ def test_the_more_is_expected_out_of_scope_the_higher_the_threshold() -> None:
     assert thresholds[0] < thresholds[-1]
 
 
-def test_a_query_is_out_of_scope_by_arg_max_or_under_the_threshold() -> None:
-    logits = np.array([[5.0, 0.0, 1.0], [0.0, 0.1, 3.0], [0.1, 0.0, 0.0]])
-    score = np.log(np.exp(logits[:, :2]).sum(axis=1))
-    assert threshold.scores(logits) == pytest.approx(score)
-    assert threshold.decide(logits, -10.0).tolist() == [0, 2, 0]
-    assert threshold.decide(logits, (score[0] + score[2]) / 2).tolist() == [0, 2, 2]
-
-
 def test_expected_accuracy_weighs_each_half_by_its_share_of_the_traffic() -> None:
     labels, predicted = np.array([0, 1, 1, 0, 2]), np.array([0, 1, 0, 0, 2])
     assert threshold.expected_accuracy(predicted, labels, 2, 0.2) == pytest.approx(0.8 * 3 / 4 + 0.2 * 1)

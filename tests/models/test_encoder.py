@@ -15,7 +15,7 @@ from intents.core.errors import PipelineError
 from intents.models import checkpoints, encoder
 from intents.models.encoder import Kept
 from intents.onnx import graph as onnx_graph
-from stages.onnx_export import export
+from intents.onnx.export import export
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])

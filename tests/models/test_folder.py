@@ -25,7 +25,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
     """A small data set in the current folder."""
     monkeypatch.chdir(tmp_path)
     intents = Intents.of({"daily": ["alarm", "music"]})
-    corpus.save(tmp_path / "data/clinc", {split: ROWS for split in corpus.SPLITS}, intents)
+    corpus.save(tmp_path / "data/clinc", dict.fromkeys(corpus.SPLITS, ROWS), intents)
     return Corpus()
 
 
@@ -147,3 +147,4 @@ def test_a_tokenizer_is_saved_without_the_padding_of_earlier_calls_and_with_its_
         content = json.loads((tmp_path / step / "tokenizer.json").read_text())
         assert content["padding"] is None
         assert content["truncation"]["max_length"] == 16
+    assert contents(tmp_path / "saved") == contents(tmp_path / "copied")

@@ -9,7 +9,13 @@ import torch
 from intents.data.corpus import Intents
 from intents.models import checkpoints, inference
 
-TEXTS = ["a much longer query than all of the others here", "wake", "play a song", "tax", "what is the weather like now"]
+TEXTS = [
+    "a much longer query than all of the others here",
+    "wake",
+    "play a song",
+    "tax",
+    "what is the weather like now",
+]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])

@@ -45,7 +45,7 @@ def test_an_unknown_excluded_node_is_named(chain: Path, unknown: str) -> None:
 
 
 def test_excluding_every_node_is_refused(chain: Path) -> None:
-    with pytest.raises(PipelineError, match="`the.key` names every node, so nothing would be int8; allowed: some of"):
+    with pytest.raises(PipelineError, match=r"`the\.key` names every node, so nothing would be int8; allowed: some of"):
         included(chain, ["third", "second", "first"], "the.key")
 
 
@@ -70,7 +70,7 @@ def test_a_scale_per_channel_or_per_matrix(tmp_path: Path, technique: str, per_c
 @pytest.mark.parametrize("technique", sorted(SETTINGS))
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_a_reduced_range_is_seven_bits_of_weights(tmp_path: Path, technique: str, per_channel: bool) -> None:
-    """An 8-bit product of two pairs can overflow the 16 bits in which CPUs without VNNI sum them; a 7-bit one cannot."""
+    """Without VNNI a CPU sums pairs of products in 16 bits, which those of 8 bits can overflow and of 7 cannot."""
     weight, scales = integers(tmp_path, technique, reduce_range=True, per_channel=per_channel)
     assert np.abs(weight).max() == 64
     # ONNX Runtime lays [-64, 64] over [-max, max].

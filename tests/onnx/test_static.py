@@ -54,7 +54,7 @@ def test_the_zero_point_is_where_it_fits_or_in_the_middle(tmp_path: Path, inner:
         path = quantized(tmp_path, inner, symmetric=symmetric)
         zeros[symmetric] = int(constants(path)["inner_zero_point"])
         assert constants(path)["inner_scale"] == pytest.approx((high - low) / 255, rel=1e-5)
-        np.testing.assert_allclose(answers(path, x), expected(x, low, high, scales), rtol=1e-3, atol=0.5)
+        np.testing.assert_allclose(answers(path, x), expected(x, low, high, scales), rtol=1e-4, atol=1e-3)
     assert zeros[True] in (127, 128)
     assert zeros[False] == round(255 * -bounds[False][0] / (bounds[False][1] - bounds[False][0]))
     assert zeros[False] not in (127, 128)

@@ -8,7 +8,16 @@ import pytest
 import yaml
 from conftest import ROOT, contents
 from dvc.repo import Repo
-from pipeline.declared import DECLARED, FEEDS, code_of, downstream, sections_declared, sections_read, template
+from pipeline.declared import (
+    DECLARED,
+    FEEDS,
+    code_of,
+    downstream,
+    imports,
+    sections_declared,
+    sections_read,
+    template,
+)
 
 
 def test_the_stages_are_those_of_the_design() -> None:
@@ -37,6 +46,35 @@ def test_deps_name_no_package_and_no_module_of_which_nothing_is_imported(stage: 
 @pytest.mark.parametrize("stage", DECLARED)
 def test_params_name_the_sections_that_are_loaded_and_no_other(stage: str) -> None:
     assert sections_declared(stage) == sections_read(stage)
+
+
+# As docs/architecture.md has them: a package imports only packages above it.
+ORDER = (
+    *("core", "data", "models", "training", "pruning", "int8", "onnx", "serving", "evaluation", "timing"),
+    *("reports", "primer"),
+)
+
+
+def test_packages_import_only_packages_above_them() -> None:
+    assert {path.name for path in (ROOT / "intents").iterdir() if (path / "__init__.py").is_file()} == set(ORDER)
+    wrong = [
+        (str(path.relative_to(ROOT)), str(imported))
+        for path in (ROOT / "intents").rglob("*.py")
+        for imported in imports(path.relative_to(ROOT))
+        if imported.parts[0] != "intents"
+        or ORDER.index(imported.parts[1]) > ORDER.index(path.relative_to(ROOT).parts[1])
+    ]
+    assert wrong == []
+
+
+def test_no_stage_imports_a_tool_or_another_stage() -> None:
+    modules = [path.relative_to(ROOT) for path in (ROOT / "stages").glob("*.py")]
+    assert {path for module in modules for path in imports(module) if path.parts[0] != "intents"} == set()
+
+
+def test_no_file_is_too_long_to_be_read_in_one_go() -> None:
+    files = [path for folder in ("intents", "stages", "tools") for path in (ROOT / folder).rglob("*.py")]
+    assert [str(path) for path in files if len(path.read_text().splitlines()) > 250] == []
 
 
 def test_dvc_yaml_can_be_read_in_one_go() -> None:

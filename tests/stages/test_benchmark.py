@@ -1,4 +1,4 @@
-"""benchmark: the table has every key of the contract for every variant, and each can be computed again."""
+"""benchmark: the clock. Each figure can be computed again from the timed calls, and nothing else is read or said."""
 
 import csv
 import json
@@ -6,29 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import part
 import pytest
-from conftest import MODELS, compose, contents, run
-from safetensors.numpy import load_file
+from conftest import compose, contents, run
+from made import logits_of, read
+from safetensors.numpy import save_file
 
 from intents.core.errors import PipelineError
-from intents.evaluation import threshold
 from stages import benchmark
 
-LABELS = np.repeat([0, 1, 3, 2], 10)  # of the test split in canonical order: alarm, music, oos, weather
-CONTRACT = {
-    *("accuracy", "accuracy_with_rule", "in_scope_accuracy", "oos_recall", "size_mb", "time_avg_ms", "time_std_ms"),
-    *("p50_ms", "p95_ms", "p99_ms", "speedup_vs_teacher", "size_ratio_vs_teacher"),
+FEW = ("teacher", "half", "half-torch-dynamic", "half-ort-static")  # one of each form, and the teacher
+FIGURES = {
+    *("time_avg_ms", "time_std_ms", "p50_ms", "p95_ms", "p99_ms"),
+    *("speedup_vs_teacher", "speedup_interval", "served_agreement"),
 }
-VARIANTS = [
-    *MODELS,
-    "student-torch-dynamic",
-    *(f"{model}-{form}" for model in MODELS for form in ("onnx", "ort-dynamic", "ort-static")),
-]
 
 
 @pytest.fixture
-def report(built: Path) -> dict[str, Any]:
-    return json.loads((built / "reports/benchmark.json").read_text())
+def report(reading: Path) -> dict[str, Any]:
+    return read("reports/latency.json")
 
 
 @pytest.fixture
@@ -37,8 +33,12 @@ def table(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def timings(built: Path) -> list[dict[str, str]]:
-    with (built / "reports/timings.csv").open() as file:
+def timings(reading: Path) -> list[dict[str, str]]:
+    return calls()
+
+
+def calls() -> list[dict[str, str]]:
+    with Path("reports/timings.csv").open() as file:
         return list(csv.DictReader(file))
 
 
@@ -46,25 +46,13 @@ def milliseconds(timings: list[dict[str, str]], measure: str, variant: str) -> l
     return [float(row["ms"]) for row in timings if (row["measure"], row["variant"]) == (measure, variant)]
 
 
-def test_every_variant_has_every_figure_of_the_contract(table: dict[str, dict[str, Any]]) -> None:
-    assert sorted(table) == sorted(VARIANTS)
+def test_every_variant_of_the_manifest_is_timed_in_its_order(table: dict[str, dict[str, Any]]) -> None:
+    assert list(table) == list(read("reports/manifest.json"))
     for name, figures in table.items():
-        assert set(figures) >= CONTRACT
-        assert all(np.isfinite(figures[key]) and figures[key] >= 0 for key in CONTRACT), name
+        assert set(figures) == FIGURES
+        assert all(np.isfinite(figures[key]) and figures[key] >= 0 for key in FIGURES - {"speedup_interval"}), name
         assert figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
         assert figures["time_avg_ms"] > 0
-
-
-def test_the_summary_is_what_a_variant_is_chosen_by_and_what_it_is_worth(
-    built: Path, table: dict[str, dict[str, Any]]
-) -> None:
-    summary = json.loads((built / "reports/summary.json").read_text())
-    assert list(summary) == list(table)
-    for name, figures in summary.items():
-        chosen_by = figures.pop("validation_accuracy_with_rule")
-        assert chosen_by == pytest.approx(table[name]["validation"]["expected_accuracy_with_rule"], abs=0.0001)
-        assert set(figures) == {"accuracy_with_rule", "size_mb", "p50_ms"}
-        assert figures == pytest.approx({figure: table[name][figure] for figure in figures}, abs=0.0051)
 
 
 def test_the_machine_is_described(report: dict[str, Any]) -> None:
@@ -75,42 +63,14 @@ def test_the_machine_is_described(report: dict[str, Any]) -> None:
 
 def test_the_teacher_is_what_the_others_are_measured_against(table: dict[str, dict[str, Any]]) -> None:
     assert table["teacher"]["speedup_vs_teacher"] == 1
-    assert table["teacher"]["size_ratio_vs_teacher"] == 1
-    assert table["teacher"]["accuracy_change"] == 0
-    for figures in table.values():
-        assert figures["size_ratio_vs_teacher"] == pytest.approx(
-            table["teacher"]["size_mb"] / figures["size_mb"], abs=1e-5
-        )
-
-
-@pytest.mark.usefixtures("built")
-def test_accuracies_are_those_of_the_logits_files(table: dict[str, dict[str, Any]]) -> None:
-    for name, figures in table.items():
-        logits = load_file(f"data/logits/{name}.safetensors")["test"]
-        score = np.log(np.exp(logits[:, :3].astype(float)).sum(axis=1))
-        plain = logits.argmax(axis=1)
-        ruled = np.where(score < figures["threshold"], 3, plain)
-        for ending, answers in (("", plain), ("_with_rule", ruled)):
-            right = answers == LABELS
-            assert figures[f"accuracy{ending}"] == pytest.approx(right.mean(), abs=1e-6)
-            assert figures[f"in_scope_accuracy{ending}"] == pytest.approx(right[LABELS != 3].mean(), abs=1e-6)
-            assert figures[f"oos_recall{ending}"] == pytest.approx(right[LABELS == 3].mean(), abs=1e-6)
-    assert len({figures["accuracy_with_rule"] for figures in table.values()}) > 1
-
-
-def test_changes_of_accuracy_lie_within_their_intervals(table: dict[str, dict[str, Any]]) -> None:
-    for figures in table.values():
-        for measure in ("accuracy", "accuracy_with_rule"):
-            change, (low, high) = figures[f"{measure}_change"], figures[f"{measure}_change_interval"]
-            assert change == pytest.approx(figures[measure] - table["teacher"][measure], abs=2e-6)
-            assert low <= change <= high
+    assert table["teacher"]["speedup_interval"] == [1, 1]
 
 
 def test_every_timed_call_is_kept_and_gives_the_figures(
     table: dict[str, dict[str, Any]], timings: list[dict[str, str]]
 ) -> None:
     assert list(timings[0]) == ["measure", "variant", "call", "test_row", "ms"]
-    assert len(timings) == len(VARIANTS) * (3 + 5)
+    assert len(timings) == len(table) * (3 + 5)
     for name, figures in table.items():
         reference, real = (milliseconds(timings, measure, name) for measure in ("reference", "real"))
         assert (len(reference), len(real)) == (3, 5)
@@ -124,8 +84,10 @@ def test_every_timed_call_is_kept_and_gives_the_figures(
         assert low <= figures["speedup_vs_teacher"] <= high
 
 
-def test_all_variants_answer_the_same_queries_of_the_test_split(timings: list[dict[str, str]]) -> None:
-    asked = {name: [row["test_row"] for row in timings if row["variant"] == name] for name in VARIANTS}
+def test_all_variants_answer_the_same_queries_of_the_test_split(
+    table: dict[str, dict[str, Any]], timings: list[dict[str, str]]
+) -> None:
+    asked = {name: [row["test_row"] for row in timings if row["variant"] == name] for name in table}
     assert len({tuple(rows) for rows in asked.values()}) == 1
     rows = [int(row) for row in asked["teacher"] if row]
     assert len(set(rows)) == 5
@@ -133,130 +95,90 @@ def test_all_variants_answer_the_same_queries_of_the_test_split(timings: list[di
 
 
 def test_served_answers_are_those_that_accuracy_was_computed_from(table: dict[str, dict[str, Any]]) -> None:
-    assert {name: figures["served_agreement"] for name, figures in table.items()} == dict.fromkeys(VARIANTS, 1.0)
+    assert {name: figures["served_agreement"] for name, figures in table.items()} == dict.fromkeys(table, 1.0)
 
 
-@pytest.mark.usefixtures("built")
-def test_which_queries_were_answered_rightly_is_kept(table: dict[str, dict[str, Any]]) -> None:
-    with Path("reports/correct.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["test_row"]) for row in rows] == list(range(40))
-    for name, figures in table.items():
-        right = np.array([int(row[name]) for row in rows])
-        logits = load_file(f"data/logits/{name}.safetensors")["test"]
-        assert (right == (threshold.decide(logits, figures["threshold"]) == LABELS)).all()
+def test_the_product_of_a_linear_layer_is_timed_on_the_main_students_widest_matrix(report: dict[str, Any]) -> None:
+    multiply = report["multiply"]
+    assert {multiply["outputs"], multiply["inputs"]} == {32, 64}  # of the tiny encoder's feed-forward layers
+    assert set(multiply["tokens"]) == {"1", "4", "16", "64"}
+    assert all(figures["int8_us"] > 0 for figures in multiply["tokens"].values())
 
 
-def test_only_onnx_variants_count_as_deployable(table: dict[str, dict[str, Any]]) -> None:
-    deployable = {name for name, figures in table.items() if figures["deployable"]}
-    assert deployable == {
-        name for name in VARIANTS if name.endswith(("-onnx", "-dynamic", "-static")) and "-torch-" not in name
-    }
+# With a manifest of a few variants.
 
 
-def test_best_is_the_rules_choice_from_the_table(report: dict[str, Any]) -> None:
-    assert report["best"] == benchmark.best_deployable(report["variants"], 0.01, 0.1)
-    assert report["budget"] == {"max_accuracy_drop": 0.01, "tie": 0.1}
+@pytest.fixture
+def few(built_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a few variants and their manifest: what benchmark reads, and nothing else."""
+    monkeypatch.chdir(part.copy(built_once, tmp_path / "project", *FEW))
+    manifest = json.loads((built_once / "reports/manifest.json").read_text())
+    Path("reports/manifest.json").write_text(json.dumps({name: manifest[name] for name in FEW}))
+    for path in Path("reports/models").iterdir():
+        path.unlink()
+    return tmp_path / "project"
 
 
-def test_variants_stand_in_the_order_of_the_table(table: dict[str, dict[str, Any]]) -> None:
-    assert list(table)[:2] == ["teacher", "student"]
-
-
-def test_models_left_out_of_the_variants_are_left_out_of_the_table(
-    built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compose(*overrides, "~variants.models.pruned-magnitude", "benchmark.queries=1000", "benchmark.calls=1")
+def test_it_reads_the_manifest_and_the_models_and_writes_what_the_clock_said(few: Path) -> None:
+    """Neither an evaluation nor what the makers said is there, and the settings declare more variants."""
+    before = contents(few)
     run(benchmark)
-    names = json.loads((built / "reports/benchmark.json").read_text())["variants"]
-    assert set(names) == {name for name in VARIANTS if not name.startswith("pruned-magnitude")}
-    with (built / "reports/timings.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if (row["variant"], row["measure"]) == ("student", "real")]
-    asked = [int(row["test_row"]) for row in rows]
-    assert sorted(asked) == list(range(40))  # more queries than there are: each once
+    after = contents(few)
+    assert set(after) - set(before) == {"reports/latency.json", "reports/timings.csv"}
+    assert {name: digest for name, digest in after.items() if name in before} == before
+    assert list(read("reports/latency.json")["variants"]) == list(FEW)
+
+
+@pytest.mark.usefixtures("few")
+def test_of_fewer_queries_than_are_asked_for_each_is_asked_once(overrides: list[str]) -> None:
+    compose(*overrides, "benchmark.queries=1000", "benchmark.calls=1")
+    run(benchmark)
+    asked = [int(row["test_row"]) for row in calls() if (row["variant"], row["measure"]) == ("half", "real")]
+    assert sorted(asked) == list(range(40))
+
+
+@pytest.mark.usefixtures("few")
+def test_answers_that_are_not_those_of_the_cached_logits_are_told(overrides: list[str]) -> None:
+    compose(*overrides, "benchmark.queries=40", "benchmark.calls=1")
+    for name in ("half", "half-ort-static"):
+        logits = logits_of(name)
+        turned = np.roll(logits["test"], 1, axis=1)  # every answer becomes the next one
+        half = np.arange(40) < (40 if name == "half" else 10)
+        save_file(logits | {"test": np.where(half[:, None], turned, logits["test"])}, f"data/logits/{name}.safetensors")
+    run(benchmark)
+    agreement = {name: row["served_agreement"] for name, row in read("reports/latency.json")["variants"].items()}
+    assert agreement == {"teacher": 1.0, "half": 0.0, "half-torch-dynamic": 1.0, "half-ort-static": 0.75}
 
 
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        ("data/teacher", "data/teacher not found; run `dvc repro`"),
-        (
-            "data/quantized/dynamic/int8.safetensors",
-            "data/quantized/dynamic/int8.safetensors not found; run `dvc repro quantize@dynamic`",
-        ),
-        ("data/ort/dynamic/student/model.onnx", "data/ort/dynamic/student/model.onnx not found"),
-        ("reports/quality/pruned-movement.json", "reports/quality/pruned-movement.json not found; run `dvc repro`"),
-        ("data/logits/teacher-onnx.safetensors", "data/logits/teacher-onnx.safetensors not found; run `dvc repro`"),
+        ("models/teacher", "models/teacher/model.safetensors not found; run `dvc repro finetune-teacher`"),
+        ("models/half-torch-dynamic/int8.safetensors", "int8.safetensors not found; run `dvc repro quantize@half-dyn"),
+        ("models/half-ort-static/model.onnx", "model.onnx not found; run `dvc repro ort-quantize@half-static`"),
+        ("models/half-ort-static/tokenizer.json", "models/half-ort-static/tokenizer.json not found; run `make repro`"),
+        ("reports/manifest.json", "reports/manifest.json not found; run `dvc repro evaluate`"),
+        ("data/logits/half.safetensors", "data/logits/half.safetensors not found; run `dvc repro distill@half`"),
         ("data/clinc", "run `dvc repro fetch-clinc`"),
     ],
 )
-def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(
-    built: Path, monkeypatch: pytest.MonkeyPatch, gone: str, message: str
-) -> None:
-    (built / gone).rename(built.parent / "elsewhere")
-    before = contents(built)
+def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(few: Path, gone: str, message: str) -> None:
+    (few / gone).rename(few.parent / "elsewhere")
+    before = contents(few)
     with pytest.raises(PipelineError, match=message):
         run(benchmark)
-    assert contents(built) == before
-
-
-# The rule that chooses the best variant and the Pareto front, on tables made by hand.
-
-
-def row(accuracy: float, p50: float, deployable: bool = True, size: float = 1.0) -> dict[str, Any]:
-    validation = {"expected_accuracy_with_rule": accuracy}
-    return {"validation": validation, "p50_ms": p50, "deployable": deployable, "size_mb": size}
+    assert contents(few) == before
 
 
 @pytest.mark.parametrize(
-    ("rows", "front"),
+    ("setting", "allowed"),
     [
-        ({"a": row(0.9, 2.0), "b": row(0.8, 1.0)}, {"a", "b"}),
-        ({"a": row(0.9, 1.0), "b": row(0.8, 2.0)}, {"a"}),
-        ({"a": row(0.9, 1.0), "b": row(0.9, 1.0, size=2.0)}, {"a"}),
-        ({"a": row(0.9, 1.0), "b": row(0.8, 2.0, size=0.5)}, {"a", "b"}),
-        ({"a": row(0.9, 1.0), "b": row(0.9, 1.0)}, {"a", "b"}),  # neither is better in anything
-        ({"a": row(0.9, 3.0), "b": row(0.8, 2.0), "c": row(0.85, 1.9), "d": row(0.7, 1.0)}, {"a", "c", "d"}),
+        ("calls=0", "a whole number, 1 or more"),
+        ("queries=0", "a whole number, 1 or more"),
+        ("bootstrap_samples=10", "a whole number, 100 or more"),
     ],
 )
-def test_the_pareto_front_is_what_no_other_beats(rows: dict[str, dict[str, Any]], front: set[str]) -> None:
-    assert benchmark.pareto_front(rows) == front
-
-
-def test_the_marks_are_those_of_the_front(table: dict[str, dict[str, Any]]) -> None:
-    assert {name for name, figures in table.items() if figures["pareto"]} == benchmark.pareto_front(table)
-
-
-TEACHER = row(0.90, 9.0, deployable=False)
-
-
-@pytest.mark.parametrize(
-    ("rows", "best"),
-    [
-        ({"a": row(0.90, 2.0), "b": row(0.90, 1.0)}, "b"),  # the fastest
-        ({"a": row(0.89, 2.0), "b": row(0.88, 1.0)}, "a"),  # the fastest within the budget; its bound is within
-        ({"a": row(0.89, 1.09), "b": row(0.895, 1.10), "c": row(0.90, 1.11), "d": row(0.89, 1.0)}, "b"),  # a tie
-        ({"a": row(0.88, 1.0), "b": row(0.89, 1.2), "c": row(0.90, 1.33)}, "b"),  # a tie is with the fastest within
-        ({"a": row(0.95, 3.0), "b": row(0.89, 1.0)}, "b"),  # more accurate than need be is no merit beyond a tie
-        ({"a": row(0.90, 0.5, deployable=False), "b": row(0.90, 1.0)}, "b"),  # needs torch
-        ({"a": row(0.80, 1.0)}, None),
-        ({"a": row(0.95, 1.0, deployable=False)}, None),
-        ({}, None),
-    ],
-)
-def test_best_is_the_fastest_within_the_budget_and_the_most_accurate_of_a_tie(
-    rows: dict[str, dict[str, Any]], best: str | None
-) -> None:
-    # A hair more than 0.01 and 0.1: sums of decimals are inexact, and values at the bound count as within.
-    assert benchmark.best_deployable({"teacher": TEACHER} | rows, 0.01 + 1e-9, 0.1 + 1e-9) == best
-
-
-def test_no_budget_and_no_tie_leave_the_fastest_of_those_as_good_as_the_teacher() -> None:
-    rows = {"teacher": TEACHER, "a": row(0.90, 2.0), "b": row(0.8999, 1.0), "c": row(0.99, 2.001)}
-    assert benchmark.best_deployable(rows, 0.0, 0.0) == "a"
-
-
-def test_test_figures_have_no_say_in_the_choice() -> None:
-    rows = {"teacher": TEACHER, "a": row(0.90, 2.0) | {"accuracy_with_rule": 0.1}, "b": row(0.88, 1.0)}
-    rows["b"]["accuracy_with_rule"] = 1.0
-    assert benchmark.best_deployable(rows, 0.01, 0.1) == "a"
+def test_a_setting_that_cannot_be_is_refused(project: Path, overrides: list[str], setting: str, allowed: str) -> None:
+    compose(*overrides, f"benchmark.{setting}")
+    with pytest.raises(PipelineError, match=f"`benchmark.{setting.split('=')[0]}` is .*; allowed: {allowed}"):
+        run(benchmark)

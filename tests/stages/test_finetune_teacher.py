@@ -9,24 +9,36 @@ import numpy as np
 import pytest
 import torch
 from conftest import compose, contents, run
+from made import LABELS, answers_one_by_one, figures, logits_of
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from intents.core.errors import PipelineError
-from intents.data import corpus
-from intents.evaluation import threshold
+from intents.models import encoder
 from intents.training import trainer
 from stages import fetch_clinc, finetune_teacher
 
-OUTPUTS = ("data/teacher", "data/logits", "reports/quality", "reports/training")
+OUTPUTS = ("models/teacher", "data/logits", "reports/models", "reports/training")
 
 
 def outputs(folder: Path) -> dict[str, dict[str, str]]:
     return {name: contents(folder / name) for name in OUTPUTS}
 
 
+def of_the_teacher(built_once: Path) -> dict[str, dict[str, str]]:
+    """What the stage once wrote in the tiny project."""
+    found = outputs(built_once)
+    files = {"data/logits": "teacher.safetensors", "reports/models": "teacher.json", "reports/training": "teacher.csv"}
+    return found | {name: {file: found[name][file]} for name, file in files.items()}
+
+
+def epochs() -> list[dict[str, str]]:
+    with Path("reports/training/teacher.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 @pytest.fixture
-def fetched(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fetched(project: Path) -> Path:
     run(fetch_clinc)
     return project
 
@@ -40,7 +52,7 @@ def interrupt_at(evaluation: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyboardInterrupt
         return original(prediction)
 
-    monkeypatch.setattr(training, "accuracy", accuracy)
+    monkeypatch.setattr(trainer, "accuracy", accuracy)
 
 
 @pytest.mark.parametrize("weight", [1.0, 4.0])
@@ -56,82 +68,56 @@ def test_weighted_cross_entropy_is_the_weighted_mean_of_negative_log_likelihoods
     assert found.item() == pytest.approx(expected)
 
 
-def test_the_model_folder_is_complete(built: Path) -> None:
-    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "classifier.json"}
-    assert set(contents(built / "data/teacher")) == names
-    config = json.loads((built / "data/teacher/config.json").read_text())
-    assert config["id2label"] == {"0": "alarm", "1": "music", "2": "weather", "3": "oos"}
-    assert config["num_hidden_layers"] == 4
+@pytest.mark.usefixtures("reading")
+def test_the_model_folder_is_complete() -> None:
+    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert set(contents(Path("models/teacher"))) == names
+    config = AutoModelForSequenceClassification.from_pretrained("models/teacher").config
+    assert config.id2label == {0: "alarm", 1: "music", 2: "weather", 3: "oos"}
+    assert config.num_hidden_layers == 4
 
 
-def test_the_rule_is_calibrated_on_validation(built: Path) -> None:
-    rule = json.loads((built / "data/teacher/classifier.json").read_text())
-    logits = load_file(built / "data/logits/teacher.safetensors")["validation"]
-    intents = corpus.load_intents(built / "data/clinc")
-    labels = corpus.labels(corpus.load(built / "data/clinc", "validation"), intents)
-    assert rule["intents"] == intents.names
-    assert rule["rate"] == 0.2
-    assert rule["threshold"] == pytest.approx(threshold.calibrate(logits, labels, 0.2))
-
-
-def test_cached_logits_are_what_the_saved_model_gives(built: Path) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(built / "data/teacher")
-    tokenizer = AutoTokenizer.from_pretrained(built / "data/teacher")
-    cached = load_file(built / "data/logits/teacher.safetensors")
-    assert set(cached) == {"train", "validation", "test"}
+@pytest.mark.usefixtures("reading")
+def test_cached_logits_are_what_the_saved_model_gives() -> None:
+    model = AutoModelForSequenceClassification.from_pretrained("models/teacher").eval()
+    cached = logits_of("teacher")
+    assert set(cached) == {"train", "validation", "test"}  # students learn from those of train
     for split, logits in cached.items():
-        texts = [row.text for row in corpus.load(built / "data/clinc", split)]
-        with torch.inference_mode():
-            for text, row in zip(texts, logits, strict=True):
-                found = model(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
-                np.testing.assert_allclose(row, found, atol=1e-5)
+        found = answers_one_by_one(model, Path("models/teacher"), split)
+        np.testing.assert_allclose(logits, found, atol=1e-4)
+        assert logits.dtype == np.float32
 
 
-def test_figures_are_those_of_the_logits(built: Path) -> None:
-    figures = json.loads((built / "reports/quality/teacher.json").read_text())["teacher"]
-    labels = np.repeat([0, 1, 3, 2], 10)  # canonical order: alarm, music, oos, weather
-    answers = load_file(built / "data/logits/teacher.safetensors")["test"].argmax(axis=1)
-    right = answers == labels
-    assert figures["accuracy"] == pytest.approx(right.mean())
-    assert figures["in_scope_accuracy"] == pytest.approx(right[labels != 3].mean(), abs=1e-6)
-    assert figures["oos_recall"] == pytest.approx(right[labels == 3].mean())
-    assert figures["size_mb"] == pytest.approx((built / "data/teacher/model.safetensors").stat().st_size / 2**20)
-    tensors = load_file(built / "data/teacher/model.safetensors")
-    assert figures["parameters"] == sum(tensor.size for tensor in tensors.values())
-    assert figures["accuracy"] > 0.5  # it has learnt something, so the other tests are about a real model
+@pytest.mark.usefixtures("reading")
+def test_the_figure_is_the_accuracy_of_the_validation_logits_by_arg_max() -> None:
+    right = logits_of("teacher")["validation"].argmax(axis=1) == LABELS
+    assert figures("teacher") == {"validation": {"accuracy": pytest.approx(right.mean(), abs=1e-6)}}
+    assert right.mean() > 0.5  # it has learnt something, so the other tests are about a real model
 
 
-def test_history_has_a_row_per_epoch_and_nothing_of_the_clock(built: Path) -> None:
-    with (built / "reports/training/teacher.csv").open() as file:
-        rows = list(csv.DictReader(file))
+@pytest.mark.usefixtures("reading")
+def test_history_has_a_row_per_epoch_and_nothing_of_the_clock() -> None:
+    rows = epochs()
     assert list(rows[0]) == ["epoch", "loss", "learning_rate", "eval_loss", "eval_accuracy"]
     assert [float(row["epoch"]) for row in rows] == list(range(1, 9))
 
 
-def test_the_kept_weights_are_those_of_the_best_epoch(built: Path) -> None:
-    with (built / "reports/training/teacher.csv").open() as file:
-        best = max(float(row["eval_accuracy"]) for row in csv.DictReader(file))
-    figures = json.loads((built / "reports/quality/teacher.json").read_text())["teacher"]
-    assert figures["validation"]["accuracy"] == pytest.approx(best, abs=1e-5)
+@pytest.mark.usefixtures("reading")
+def test_the_kept_weights_are_those_of_the_best_epoch() -> None:
+    best = max(float(row["eval_accuracy"]) for row in epochs())
+    assert figures("teacher")["validation"]["accuracy"] == pytest.approx(best, abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_leaves_no_scratch(
-    fetched: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_leaves_no_scratch(fetched: Path, built_once: Path) -> None:
     run(finetune_teacher)
-    for name, files in outputs(fetched).items():
-        expected = contents(built_once / name)
-        assert files == {file: expected[file] for file in files}
-        assert files
+    assert outputs(fetched) == of_the_teacher(built_once)
     assert contents(fetched / "data/.training") == {}
 
 
-def test_another_seed_gives_another_model(
-    fetched: Path, built_once: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_seed_gives_another_model(fetched: Path, built_once: Path, overrides: list[str]) -> None:
     compose(*overrides, "run.seed=1")
     run(finetune_teacher)
-    weights = "data/teacher/model.safetensors"
+    weights = "models/teacher/model.safetensors"
     assert (fetched / weights).read_bytes() != (built_once / weights).read_bytes()
 
 
@@ -141,23 +127,21 @@ def test_an_interrupted_run_goes_on_where_it_was_and_ends_with_the_same_bytes(
     with monkeypatch.context() as first:
         interrupt_at(3, first)
         with pytest.raises(KeyboardInterrupt):
-            run(finetune_teacher, first)
+            run(finetune_teacher)
     assert not any(outputs(fetched).values())  # nothing half-written
-    epochs = []
+    evaluated = []
     monkeypatch.setattr(
-        training, "accuracy", lambda prediction, original=trainer.accuracy: epochs.append(1) or original(prediction)
+        trainer, "accuracy", lambda prediction, original=trainer.accuracy: evaluated.append(1) or original(prediction)
     )
     with caplog.at_level("INFO"):
         run(finetune_teacher)
-    assert len(epochs) == 8 - 2
+    assert len(evaluated) == 8 - 2
     assert any(message.startswith("resuming from data/.training/teacher-") for message in caplog.messages)
-    for name, files in outputs(fetched).items():
-        expected = contents(built_once / name)
-        assert files == {file: expected[file] for file in files}
+    assert outputs(fetched) == of_the_teacher(built_once)
     assert contents(fetched / "data/.training") == {}
 
 
-def scratch_of_a_run(stage: object, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scratch_of_a_run(monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the stage would look for checkpoints to resume, without training."""
     found = []
 
@@ -166,9 +150,9 @@ def scratch_of_a_run(stage: object, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "train", train)
+        patched.setattr(trainer, "train", train)
         with pytest.raises(KeyboardInterrupt):
-            run(stage, patched)
+            run(finetune_teacher)
     return found[0]
 
 
@@ -187,20 +171,30 @@ def scratch_of_a_run(stage: object, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_run_with_another_setting_does_not_resume_this_ones_checkpoints(
     overrides: list[str], monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    before = scratch_of_a_run(finetune_teacher, monkeypatch)
-    assert scratch_of_a_run(finetune_teacher, monkeypatch) == before
+    before = scratch_of_a_run(monkeypatch)
+    assert scratch_of_a_run(monkeypatch) == before
     compose(*overrides, change)
-    assert scratch_of_a_run(finetune_teacher, monkeypatch) != before
+    assert scratch_of_a_run(monkeypatch) != before
+
+
+@pytest.mark.parametrize("change", ["out_of_scope.rate=0.1", "distill.temperature=8.0", "benchmark.calls=4"])
+@pytest.mark.usefixtures("fetched")
+def test_a_setting_that_no_training_of_the_teacher_reads_does_not_keep_it_from_resuming(
+    overrides: list[str], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    before = scratch_of_a_run(monkeypatch)
+    compose(*[line for line in overrides if line.partition("=")[0] != change.partition("=")[0]], change)
+    assert scratch_of_a_run(monkeypatch) == before
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])  # the best epoch is chosen on validation
 def test_a_run_on_other_data_does_not_resume_this_ones_checkpoints(
     fetched: Path, monkeypatch: pytest.MonkeyPatch, split: str
 ) -> None:
-    before = scratch_of_a_run(finetune_teacher, monkeypatch)
+    before = scratch_of_a_run(monkeypatch)
     path = fetched / f"data/clinc/{split}.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
-    assert scratch_of_a_run(finetune_teacher, monkeypatch) != before
+    assert scratch_of_a_run(monkeypatch) != before
 
 
 def test_a_run_from_another_checkpoint_does_not_resume_this_ones(
@@ -208,31 +202,46 @@ def test_a_run_from_another_checkpoint_does_not_resume_this_ones(
 ) -> None:
     shutil.copytree(tiny_checkpoint, fetched / "own")
     compose(*overrides, "teacher.checkpoint=./own")
-    before = scratch_of_a_run(finetune_teacher, monkeypatch)
+    before = scratch_of_a_run(monkeypatch)
     tensors = load_file(fetched / "own/model.safetensors")
     tensors["pooler.dense.bias"] += 1
     save_file(tensors, fetched / "own/model.safetensors", metadata={"format": "pt"})
-    assert scratch_of_a_run(finetune_teacher, monkeypatch) != before
+    assert scratch_of_a_run(monkeypatch) != before
 
 
 @pytest.mark.usefixtures("project")
-def test_without_data_it_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_data_it_says_what_to_run() -> None:
     with pytest.raises(PipelineError, match=r"data/clinc/intents.json not found; run `dvc repro fetch-clinc`"):
         run(finetune_teacher)
 
 
+# What is refused, before anything is written.
+
+
+@pytest.fixture
+def trained_before(fetched: Path, built_once: Path) -> Path:
+    """A project with the teacher of an earlier run."""
+    shutil.copytree(built_once / "models/teacher", fetched / "models/teacher")
+    for name, files in of_the_teacher(built_once).items():
+        for file in files:
+            (fetched / name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(built_once / name / file, fetched / name / file)
+    return fetched
+
+
 def test_a_checkpoint_with_another_digest_is_refused(
-    built: Path, overrides: list[str], tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    trained_before: Path, overrides: list[str], tiny_checkpoint: Path
 ) -> None:
-    before = outputs(built)
+    before = outputs(trained_before)
+    assert all(before.values())
     compose(*overrides, "teacher.sha256=abc")
     with pytest.raises(PipelineError, match=f"{tiny_checkpoint}/model.safetensors has sha256 .*, expected abc"):
         run(finetune_teacher)
-    assert outputs(built) == before
+    assert outputs(trained_before) == before
 
 
 def test_a_checkpoint_without_safetensors_is_refused(
-    fetched: Path, overrides: list[str], tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    fetched: Path, overrides: list[str], tiny_checkpoint: Path
 ) -> None:
     shutil.copytree(tiny_checkpoint, fetched / "pickled")
     (fetched / "pickled/model.safetensors").rename(fetched / "pickled/pytorch_model.bin")
@@ -252,9 +261,10 @@ def test_a_gpu_that_is_not_there_is_refused(
     assert not any(outputs(fetched).values())
 
 
-def test_queries_are_cut_at_max_length(fetched: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_are_cut_at_max_length(fetched: Path, overrides: list[str]) -> None:
     compose(*overrides, "teacher.epochs=1", "teacher.max_length=8")
     run(finetune_teacher)
-    tokenizer = AutoTokenizer.from_pretrained(fetched / "data/teacher")
+    tokenizer = AutoTokenizer.from_pretrained(fetched / "models/teacher")
     assert len(tokenizer("one two three four five six seven eight", truncation=True)["input_ids"]) == 8
-    assert json.loads((fetched / "data/teacher/tokenizer.json").read_text())["truncation"]["max_length"] == 8
+    assert json.loads((fetched / "models/teacher/tokenizer.json").read_text())["truncation"]["max_length"] == 8
+    assert encoder.load_classifier(fetched / "models/teacher").config.num_labels == 4

@@ -8,8 +8,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 from conftest import compose, contents, run
+from made import read
 
 from intents.core.errors import PipelineError
+from intents.reports import accuracy
 from stages import plot
 
 PICTURES = {
@@ -32,49 +34,44 @@ def size(picture: Path) -> tuple[int, int]:
     return struct.unpack(">II", header[16:24])
 
 
-def test_every_picture_is_a_png_and_stands_in_the_report(built: Path) -> None:
-    assert set(contents(built / "reports/figures")) == {f"{name}.png" for name in PICTURES}
-    report = (built / "reports/report.md").read_text()
+def test_every_picture_is_a_png_and_stands_in_the_report(reading: Path) -> None:
+    assert set(contents(reading / "reports/figures")) == {f"{name}.png" for name in PICTURES}
+    report = Path("reports/report.md").read_text()
     for name in PICTURES:
-        width, height = size(built / f"reports/figures/{name}.png")
+        width, height = size(Path(f"reports/figures/{name}.png"))
         assert min(width, height) > 100
         assert f"(figures/{name}.png)" in report
 
 
-def test_the_report_names_every_variant_with_its_figures_and_the_best_one(built: Path) -> None:
-    benchmark = json.loads((built / "reports/benchmark.json").read_text())
-    lines = (built / "reports/report.md").read_text().splitlines()
+@pytest.mark.usefixtures("reading")
+def test_the_report_names_every_variant_with_its_figures_and_the_best_one() -> None:
+    benchmark = read("reports/benchmark.json")
+    lines = Path("reports/report.md").read_text().splitlines()
+    in_onnx = benchmark["variants"]["teacher-onnx"]["p50_ms"]
     for name, figures in benchmark["variants"].items():
         mark = " ◆" if figures["pareto"] else ""
         main, *_ = [line for line in lines if line.replace("**", "").startswith(f"| {name}{mark} |")]
         assert f"{100 * figures['accuracy']:.2f} %" in main
         assert f"| {figures['size_mb']:.1f} |" in main
         assert f"| {figures['p50_ms']:.2f} |" in main
+        assert main.endswith(f"| {figures['speedup_vs_teacher']:.1f} × | {in_onnx / figures['p50_ms']:.1f} × |")
     assert any(f"**{benchmark['best']}**" in line for line in lines) == (benchmark["best"] is not None)
 
 
-def test_tradeoff_has_a_row_per_variant(built: Path) -> None:
-    variants = json.loads((built / "reports/benchmark.json").read_text())["variants"]
-    header, *rows = (built / "reports/tradeoff.csv").read_text().splitlines()
-    assert header.split(",")[0] == "variant"
-    assert {"accuracy_with_rule", "p50_ms", "size_mb"} < set(header.split(","))
-    for row in rows:
-        cells = dict(zip(header.split(","), row.split(","), strict=True))
-        figures = variants[cells.pop("variant")]
-        assert cells.pop("pareto") == str(figures["pareto"])
-        assert {key: float(value) for key, value in cells.items()} == pytest.approx({k: figures[k] for k in cells})
-    assert len(rows) == len(variants)
+@pytest.mark.usefixtures("reading")
+def test_the_report_sets_the_control_against_the_student_that_it_is_a_control_of() -> None:
+    rows = read("reports/benchmark.json")["variants"]
+    accuracies = [f"{100 * rows[name]['accuracy_with_rule']:.2f} %" for name in ("labels", "half")]
+    assert f"\n| labels | {accuracies[0]} | half | {accuracies[1]} |" in Path("reports/report.md").read_text()
 
 
-def test_the_same_reports_give_the_same_bytes(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_reports_give_the_same_bytes(built: Path) -> None:
     before = contents(built)
     run(plot)
     assert contents(built) == before
 
 
-def test_another_dpi_changes_the_pictures_and_nothing_else(
-    built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_dpi_changes_the_pictures_and_nothing_else(built: Path, overrides: list[str]) -> None:
     before, width = contents(built), size(built / "reports/figures/sizes.png")[0]
     compose(*overrides, "plot.dpi=100")
     run(plot)
@@ -84,34 +81,68 @@ def test_another_dpi_changes_the_pictures_and_nothing_else(
     assert size(built / "reports/figures/sizes.png")[0] == 2 * width
 
 
-def test_without_a_deployable_variant_in_the_budget_the_report_says_so(
-    built: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = built / "reports/benchmark.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"best": None}))
+@pytest.mark.usefixtures("built")
+def test_a_picture_that_is_no_longer_drawn_does_not_stay() -> None:
+    Path("reports/figures/old.png").touch()
     run(plot)
-    report = (built / "reports/report.md").read_text()
-    assert "No deployable variant is within 1 point of the teacher on validation." in report
+    assert not Path("reports/figures/old.png").exists()
+
+
+def edit(path: str, **values: object) -> None:
+    Path(path).write_text(json.dumps(read(path) | values))
+
+
+@pytest.mark.usefixtures("built")
+def test_without_a_deployable_variant_in_the_budget_the_report_says_which_one_is_deployed() -> None:
+    edit("reports/benchmark.json", best=None, deployed="half-ort-dynamic")
+    run(plot)
+    report = Path("reports/report.md").read_text()
+    assert " of the teacher on validation.\nDeployed instead is the most accurate" in report
+    assert "of the deployable variants, half-ort-dynamic: " in report
     assert "| **" not in report
+
+
+@pytest.mark.parametrize(
+    ("best", "compared"),
+    [
+        ("half-ort-static", ["teacher", "half", "half-ort-static"]),
+        ("teacher-onnx", ["teacher", "teacher-onnx"]),
+        (None, ["teacher", "half-structured", "half-structured-ort-dynamic"]),
+    ],
+)
+@pytest.mark.usefixtures("built")
+def test_the_variant_looked_at_stands_beside_the_teacher_and_its_own_model(
+    monkeypatch: pytest.MonkeyPatch, best: str | None, compared: list[str]
+) -> None:
+    edit("reports/benchmark.json", best=best, deployed=best or "half-structured-ort-dynamic")
+    draw, drawn = accuracy.accuracy_by_domain, []
+    monkeypatch.setattr(accuracy, "accuracy_by_domain", lambda table: (drawn.append(table), draw(table))[1])
+    run(plot)
+    (table,) = drawn
+    rows = read("reports/benchmark.json")["variants"]
+    assert list(table.columns) == compared
+    assert sorted(table.index) == ["daily", "out of scope"]
+    for name in compared:  # of the queries three quarters are in scope
+        share = 0.75 * table.loc["daily", name] + 0.25 * table.loc["out of scope", name]
+        assert share == pytest.approx(rows[name]["accuracy_with_rule"], abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("gone", "made_by"),
     [
-        ("reports/benchmark.json", "dvc repro benchmark"),
+        ("reports/benchmark.json", "dvc repro select"),
         ("reports/data.json", "dvc repro fetch-clinc"),
-        ("reports/prune/movement-schedule.csv", "dvc repro prune"),
-        ("reports/prune/movement-layers.json", "dvc repro prune"),
-        ("reports/prune/structured-layers.json", "dvc repro prune"),
-        ("reports/sensitivity/static.csv", "dvc repro sensitivity"),
-        ("data/quantized/dynamic/int8.safetensors", "dvc repro quantize"),
-        ("data/student/model.safetensors", "dvc repro"),
-        ("data/logits/teacher.safetensors", "dvc repro"),
+        ("reports/pruning/half-movement-schedule.csv", "dvc repro prune@movement"),
+        ("reports/pruning/half-movement-layers.json", "dvc repro prune@movement"),
+        ("reports/pruning/half-structured-layers.json", "dvc repro prune@structured"),
+        ("reports/sensitivity/static.csv", "dvc repro sensitivity@static"),
+        ("reports/sensitivity/dynamic.json", "dvc repro sensitivity@dynamic"),
+        ("models/half-torch-dynamic/int8.safetensors", "dvc repro quantize@half-dynamic"),
+        ("models/half/model.safetensors", "dvc repro distill@half"),
+        ("data/logits/teacher.safetensors", "dvc repro finetune-teacher"),
     ],
 )
-def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(
-    built: Path, monkeypatch: pytest.MonkeyPatch, gone: str, made_by: str
-) -> None:
+def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(built: Path, gone: str, made_by: str) -> None:
     (built / gone).unlink()
     before = contents(built)
     with pytest.raises(PipelineError, match=f"{gone} not found; run `{made_by}`"):
@@ -120,11 +151,9 @@ def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(
 
 
 @pytest.mark.parametrize("dpi", [49, 601])
-def test_a_dpi_out_of_range_is_refused(
-    built: Path, overrides: list[str], monkeypatch: pytest.MonkeyPatch, dpi: int
-) -> None:
+def test_a_dpi_out_of_range_is_refused(project: Path, overrides: list[str], dpi: int) -> None:
     compose(*overrides, f"plot.dpi={dpi}")
-    before = contents(built)
+    before = contents(project)
     with pytest.raises(PipelineError, match=f"`plot.dpi` is {dpi}; allowed: a whole number from 50 to 600"):
         run(plot)
-    assert contents(built) == before
+    assert contents(project) == before

@@ -15,7 +15,7 @@ ROWS = [Row("wake me up at seven in the morning please", "alarm"), Row("tax", "o
 
 @pytest.fixture
 def data(tmp_path: Path) -> Corpus:
-    corpus.save(tmp_path, {split: ROWS for split in corpus.SPLITS}, Intents.of({"daily": ["alarm", "music"]}))
+    corpus.save(tmp_path, dict.fromkeys(corpus.SPLITS, ROWS), Intents.of({"daily": ["alarm", "music"]}))
     return Corpus(tmp_path)
 
 

@@ -112,7 +112,9 @@ def test_a_student_is_seeded_by_its_own_seed_if_it_has_one(own: int | None, expe
     assert found == parse(Run, {"seed": expected, "device": "cpu", "precision": "fp32"}, "run")
 
 
-@pytest.mark.parametrize(("key", "value"), [("alpha", 1.5), ("alpha", -1.0), ("seed", -1), ("temperature", 0.0), ("epochs", 0)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("alpha", 1.5), ("alpha", -1.0), ("seed", -1), ("temperature", 0.0), ("epochs", 0)]
+)
 def test_a_setting_of_its_own_out_of_range_is_refused(key: str, value: float) -> None:
     with pytest.raises(PipelineError, match=rf"`student.half.{key}` is {value}; allowed: a .*, or null$"):
         of(**{key: value})

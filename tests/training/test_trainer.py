@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, contents, program
-
 from core.mistakes import setting
+
 from intents.core import source
 from intents.core.errors import PipelineError
 from intents.core.settings import parse

@@ -1,0 +1,93 @@
+"""The model as a product runs it, on graphs made by hand: what they are given, and what becomes of their logits."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from graphs import lookup
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from intents.core.errors import PipelineError
+from intents.serving.classifier import Answer, Classifier, OnnxModel
+from intents.serving.rule import Rule
+
+INTENTS = ["alarm", "music", "oos"]
+WORDS = ["[PAD]", "wake", "song", "volcano", "please"]
+# The logits that each word adds; those of padding would be seen.
+TABLE = np.array([[9, 9, 9], [3, 0, 0], [0, 2, 0], [0, 0, 4], [0.25, 0.5, 0]], np.float32)
+TEXTS = ["wake", "please song please", "volcano", "please wake please please", "song"]
+LOGITS = [[3, 0, 0], [0.5, 3, 0], [0, 0, 4], [3.75, 1.5, 0], [0, 2, 0]]
+KINDS = {"int32": onnx.TensorProto.INT32, "int64": onnx.TensorProto.INT64}
+
+
+def folder(path: Path, kind: str = "int64", masked: bool = True) -> Path:
+    lookup(path / "model.onnx", TABLE, masked=masked, kind=KINDS[kind])
+    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="[PAD]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(path / "tokenizer.json"))
+    return path
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_graph_is_given_the_integers_it_takes_and_a_mask_if_it_has_one(
+    tmp_path: Path, kind: str, masked: bool
+) -> None:
+    model = OnnxModel(folder(tmp_path, kind, masked))
+    given = model.inputs("please song")
+    assert list(given) == ["input_ids", "attention_mask"][: 1 + masked]
+    assert {array.dtype.name for array in given.values()} == {kind}
+    assert given["input_ids"].tolist() == [[4, 2]]
+    assert [model.logits(text).tolist() for text in TEXTS] == LOGITS
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_padded_batch_gives_each_query_its_own_logits_in_its_place(tmp_path: Path, kind: str, masked: bool) -> None:
+    model = OnnxModel(folder(tmp_path, kind, masked))
+    np.testing.assert_array_equal(model.logits_padded(TEXTS), LOGITS)
+    np.testing.assert_array_equal(model.logits_padded(TEXTS[:1]), LOGITS[:1])
+
+
+def classifier(path: Path, threshold: float) -> Classifier:
+    return Classifier(OnnxModel(folder(path)), Rule(INTENTS, threshold, 0.2))
+
+
+def test_an_answer_is_the_likeliest_intent_its_probability_and_the_scope(tmp_path: Path) -> None:
+    answer = classifier(tmp_path, -10)
+    odds = np.exp([3.0, 0.0, 0.0])
+    assert answer("wake") == Answer("alarm", pytest.approx(odds[0] / odds.sum()), False)
+    odds = np.exp([0.5, 3.0, 0.0])
+    assert answer("please song please") == Answer("music", pytest.approx(odds[1] / odds.sum()), False)
+
+
+def test_out_of_scope_the_likeliest_intent_is_told_all_the_same(tmp_path: Path) -> None:
+    """volcano by arg-max; a song by its score, log(e² + 1) = 2.13."""
+    odds = np.exp([0.0, 0.0, 4.0])
+    assert classifier(tmp_path, -10)("volcano") == Answer("alarm", pytest.approx(1 / odds.sum()), True)
+    assert classifier(tmp_path, 2.1)("song")[::2] == ("music", False)
+    assert classifier(tmp_path, 2.2)("song")[::2] == ("music", True)
+
+
+def test_a_folder_that_deploy_wrote_is_loaded_with_its_rule(tmp_path: Path) -> None:
+    Rule(INTENTS, 2.2, 0.2).save(folder(tmp_path))
+    loaded = Classifier.load(tmp_path)
+    assert loaded.rule.threshold == 2.2
+    assert [loaded(text).out_of_scope for text in TEXTS] == [False, False, True, False, True]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_answers_do_not_depend_on_the_number_of_threads(tmp_path: Path, threads: int) -> None:
+    model = OnnxModel(folder(tmp_path), threads)
+    assert model._session.get_session_options().intra_op_num_threads == threads
+    assert model.logits("please song please").tolist() == LOGITS[1]
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json"])
+def test_without_one_of_its_files_a_model_says_what_to_run(tmp_path: Path, file: str) -> None:
+    (folder(tmp_path) / file).unlink()
+    with pytest.raises(PipelineError, match=f"{file} not found; run `make the model`"):
+        OnnxModel(tmp_path, made_by="make the model")

@@ -1,0 +1,63 @@
+"""The out-of-scope rule: the score, what it decides, and the file that holds it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intents.core.errors import PipelineError
+from intents.serving import rule
+from intents.serving.rule import Rule
+
+RULE = Rule(["alarm", "music", "oos"], threshold=1.25, rate=0.2)
+
+
+def test_a_query_is_out_of_scope_by_arg_max_or_under_the_threshold() -> None:
+    logits = np.array([[5.0, 0.0, 1.0], [0.0, 0.1, 3.0], [0.1, 0.0, 0.0]])
+    score = np.log(np.exp(logits[:, :2]).sum(axis=1))
+    assert rule.scores(logits) == pytest.approx(score)
+    assert rule.decide(logits, -10.0).tolist() == [0, 2, 0]
+    assert rule.decide(logits, (score[0] + score[2]) / 2).tolist() == [0, 2, 2]
+
+
+def test_a_score_at_the_threshold_is_in_scope() -> None:
+    logits = np.array([[0.5, 0.25, 0.0]])
+    (score,) = rule.scores(logits)
+    assert rule.decide(logits, score).tolist() == [0]
+    assert rule.decide(logits, np.nextafter(score, np.inf)).tolist() == [2]
+
+
+def test_scores_of_large_logits_do_not_overflow() -> None:
+    logits = np.array([[1000.0, 1000.0, 0.0], [-1000.0, -1000.0, 0.0]], np.float32)
+    assert rule.scores(logits) == pytest.approx([1000 + np.log(2), -1000 + np.log(2)])
+    assert rule.scores(logits).dtype == np.float64
+
+
+def test_a_rule_is_saved_and_read_back(tmp_path: Path) -> None:
+    RULE.save(tmp_path)
+    assert json.loads((tmp_path / "classifier.json").read_text()) == {
+        "intents": ["alarm", "music", "oos"],
+        "threshold": 1.25,
+        "rate": 0.2,
+    }
+    assert Rule.load(tmp_path, "make it") == RULE
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "is no rule; it needs the keys intents, threshold, rate"),
+        ('{"intents": ["a"], "rate": 0.2}', "is no rule; it needs the keys intents, threshold, rate"),
+    ],
+)
+def test_a_file_that_is_no_rule_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "classifier.json").write_text(content)
+    with pytest.raises(PipelineError, match=f"classifier.json {message}.*; `make it` makes it anew"):
+        Rule.load(tmp_path, "make it")
+
+
+def test_without_a_rule_it_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"classifier\.json not found; run `make it`"):
+        Rule.load(tmp_path, "make it")

@@ -1,0 +1,58 @@
+"""augment: queries made of the training queries alone, and the teacher's answers to them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import compose, contents, run
+
+from intents.core import paths
+from intents.core.errors import PipelineError
+from intents.data import augmented, logits
+from intents.data.corpus import Corpus
+from intents.models import checkpoints, encoder, inference
+from stages import augment
+
+
+def test_it_writes_so_many_queries_and_the_teachers_answers_to_them(reading: Path) -> None:
+    texts, answers = augmented.load()
+    assert len(texts) == 100
+    teacher = encoder.load_classifier(paths.MODELS / "teacher")
+    found = inference.logits_of(teacher, checkpoints.load_tokenizer(paths.MODELS / "teacher"), texts)
+    np.testing.assert_allclose(answers["unlabelled"], found, atol=1e-5)
+    np.testing.assert_array_equal(answers["train"], logits.load("teacher")["train"])
+
+
+def test_no_query_of_validation_or_test_plays_a_part(built: Path, overrides: list[str]) -> None:
+    """With other queries in both splits, the very same queries are made."""
+    before = (paths.AUGMENTED / augmented.QUERIES).read_bytes()
+    for split in ("validation", "test"):
+        path = paths.CLINC / f"{split}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(row | {"text": f"zebra {row['text']}"}) + "\n" for row in rows))
+    run(augment)
+    assert (paths.AUGMENTED / augmented.QUERIES).read_bytes() == before
+    assert b"zebra" not in before
+
+
+def test_each_word_is_one_of_training(reading: Path) -> None:
+    known = {word for text in Corpus().texts("train") for word in text.split()}
+    assert {word for text in augmented.load()[0] for word in text.split()} <= known
+
+
+def test_the_same_settings_give_the_same_bytes_and_another_seed_others(built: Path, overrides: list[str]) -> None:
+    before = contents(paths.AUGMENTED)
+    run(augment)
+    assert contents(paths.AUGMENTED) == before
+    compose(*overrides, "augment.seed=1")
+    run(augment)
+    assert contents(paths.AUGMENTED)[augmented.QUERIES] != before[augmented.QUERIES]
+
+
+def test_more_queries_than_can_be_made_are_refused_and_nothing_is_lost(built: Path, overrides: list[str]) -> None:
+    before = contents(paths.AUGMENTED)
+    compose(*overrides, "augment.number=50000", "augment.recipe={splice: 0.0, thin: 0.0, swap: 0.0, shuffle: 1.0}")
+    with pytest.raises(PipelineError, match="queries were asked for"):
+        run(augment)
+    assert contents(paths.AUGMENTED) == before
