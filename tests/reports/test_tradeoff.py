@@ -1,5 +1,6 @@
 """tradeoff: no label covers another, those that matter most are there, and the picture is the same each time."""
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -32,6 +33,12 @@ def crowded(spread: float) -> pd.DataFrame:
     )
 
 
+@cache
+def drawn(spread: float) -> Figure:
+    """The picture of a crowd, drawn once for the tests that look at it: labels take seconds to find their places."""
+    return tradeoff.tradeoff(crowded(spread), BEST)
+
+
 def labels(figure: Figure) -> list[Text]:
     return [text for text in figure.axes[0].texts if "MiB" in text.get_text()]
 
@@ -42,7 +49,7 @@ def names(figure: Figure) -> list[str]:
 
 @pytest.mark.parametrize("spread", [0.0, 0.02, 0.3])
 def test_no_label_covers_another_in_a_crowd(spread: float) -> None:
-    figure = tradeoff.tradeoff(crowded(spread), BEST)
+    figure = drawn(spread)
     figure.draw_without_rendering()
     boxes = {text.get_text(): text.get_window_extent() for text in labels(figure)}
     assert [pair for pair in combinations(boxes, 2) if boxes[pair[0]].overlaps(boxes[pair[1]])] == []
@@ -51,7 +58,7 @@ def test_no_label_covers_another_in_a_crowd(spread: float) -> None:
 
 @pytest.mark.parametrize("spread", [0.02, 0.3])
 def test_the_best_has_its_label_whatever_the_crowd_and_none_leaves_the_picture(spread: float) -> None:
-    figure = tradeoff.tradeoff(crowded(spread), BEST)
+    figure = drawn(spread)
     assert BEST in names(figure)
     figure.draw_without_rendering()
     inside = figure.bbox
@@ -71,7 +78,7 @@ def test_where_there_is_room_every_variant_has_its_label() -> None:
 
 
 def test_a_label_that_found_no_room_leaves_no_line_behind() -> None:
-    figure = tradeoff.tradeoff(crowded(0.0), BEST)
+    figure = drawn(0.0)
     assert len(labels(figure)) < len(NAMES)  # or this shows nothing
     lines = [patch for patch in figure.axes[0].patches if isinstance(patch, FancyArrowPatch)]
     assert {line.patchA for line in lines} <= set(labels(figure))
