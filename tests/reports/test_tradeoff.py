@@ -12,14 +12,14 @@ from matplotlib.text import Text
 
 from intents.reports import tradeoff
 
-MODELS = ("teacher", "half", "labels", "narrow", "half-movement", "half-magnitude", "half-structured", "half-qat")
+MODELS = ("teacher", "half", "labels", "narrow", "half-structured")
 FORMS = ("", "-torch-dynamic", "-torch-static", "-onnx", "-ort-dynamic", "-ort-static")
 NAMES = [f"{model}{form}" for form in FORMS for model in MODELS]
 BEST = "half-ort-static"
 
 
 def crowded(spread: float) -> pd.DataFrame:
-    """48 variants, those of a form within `spread` (a share) of one latency and of one accuracy."""
+    """30 variants, those of a form within `spread` (a share) of one latency and of one accuracy."""
     draw = np.random.default_rng(0)
     milliseconds = np.repeat([6.0, 2.7, 2.7, 2.3, 0.9, 0.9], len(MODELS))
     return pd.DataFrame(
