@@ -108,6 +108,14 @@ def constants(path: Path | str) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
 
 
+def without_numbers(path: Path | str) -> bytes:
+    """The bytes of a graph but for those of its weights, in which any short text can stand by chance."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")
+    return bytes(model.SerializeToString())
+
+
 def float_products(path: Path | str) -> list[str]:
     """The names of the nodes that multiply by a float weight, in graph order."""
     graph = onnx.load(path).graph

@@ -35,7 +35,7 @@ def logits_of(name: str) -> dict[str, np.ndarray]:
 
 def matrices(name: str) -> dict[str, np.ndarray]:
     """The weight matrices of a float model's encoder, by layer."""
-    found = {key.removeprefix("bert."): tensor for key, tensor in saved(name).items() if tensor.ndim == 2}
+    found = {key.removeprefix("model."): tensor for key, tensor in saved(name).items() if tensor.ndim == 2}
     return {key.removesuffix(".weight"): tensor for key, tensor in found.items() if key.startswith("encoder.")}
 
 

@@ -200,7 +200,7 @@ IN_MODELS = {
     ),
     "a model converted that is not made": Mistake(
         ("stages.evaluate",),
-        ("`variants.torch_models` has 'half-lottery'", "allowed: teacher, half, labels, half-movement, "),
+        ("`variants.torch_models` has 'half-lottery'", "allowed: teacher, half, labels, narrow, half-movement, "),
         setting("variants.torch_models", ["half", "half-lottery"]),
     ),
     "a name that no variant can have": Mistake(

@@ -16,7 +16,7 @@ def declared() -> list[str]:
 
 @pytest.mark.usefixtures("project")
 def test_float_models_come_first_then_int8_in_pytorch_then_each_exported_model() -> None:
-    compose("prune=[movement]", "qat=none")
+    compose("student=[half,labels]", "prune=[movement]", "qat=none")
     assert declared() == [
         *("teacher", "half", "labels", "half-movement", "half-torch-dynamic", "half-torch-static"),
         *("teacher-onnx", "teacher-ort-dynamic", "teacher-ort-static"),
@@ -35,6 +35,7 @@ def test_every_name_of_the_project_is_parsed_and_composed_again(monkeypatch: pyt
 
 @pytest.mark.usefixtures("project")
 def test_a_method_brings_a_row_for_each_model_that_is_converted() -> None:
+    compose()
     before = declared()
     compose("quantize=[static]", "ort_quantize=[dynamic]")
     gone = [name for name in before if name.endswith(("-torch-dynamic", "-ort-static"))]
@@ -44,7 +45,7 @@ def test_a_method_brings_a_row_for_each_model_that_is_converted() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_a_student_beside_the_first_leaves_the_other_rows_as_they_are() -> None:
-    compose()
+    compose("student=[half,labels]")
     before = declared()
     compose("student=[distilbert,half,labels]")
     new = [name for name in declared() if name not in before]
@@ -61,6 +62,13 @@ def test_pruning_and_training_for_int8_go_by_the_student_that_is_named_last() ->
     models = table.load().models
     assert {"distilbert-movement", "distilbert-qat"} <= set(models)
     assert not {"half-movement", "half-qat"} & set(models)
+
+
+@pytest.mark.usefixtures("project")
+def test_unlabelled_queries_are_made_once_where_a_student_learns_from_them_and_not_otherwise() -> None:
+    for students, expected in (("half,labels", []), ("half,narrow", ["teacher"]), ("half,narrow,slim", ["teacher"])):
+        compose(f"student=[{students}]")
+        assert table.load().augmented == expected
 
 
 @pytest.mark.parametrize("key", ["onnx_models", "torch_models"])

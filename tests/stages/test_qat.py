@@ -15,7 +15,7 @@ from intents.int8 import calibration, fake
 from intents.training import trainer
 from stages import qat, quantize
 
-LAYER = "bert.encoder.layer.1.output.dense"
+LAYER = "model.encoder.layer.1.output.dense"
 FOLDER = Path("models/half-qat")
 SCHEME = {"per_row": True, "reduce_range": False, "embeddings": True, "float_layers": []}
 
@@ -42,10 +42,10 @@ def test_the_folder_is_an_ordinary_model_with_its_ranges_and_gives_the_cached_lo
 @pytest.mark.usefixtures("reading")
 def test_training_moved_weights_and_ranges() -> None:
     student, trained = (saved(name) for name in ("half", "half-qat"))
-    assert all((student[f"{name}.weight"] != trained[f"{name}.weight"]).any() for name in (LAYER, "classifier"))
+    assert all((student[f"{name}.weight"] != trained[f"{name}.weight"]).any() for name in (LAYER, "head"))
     assert ranges()["scheme"] == SCHEME
     layers = {name.removesuffix(".weight") for name, weight in trained.items() if weight.ndim == 2}
-    assert set(ranges()["inputs"]) == {name for name in layers if "embeddings" not in name}
+    assert set(ranges()["inputs"]) == {name for name in layers if "embeddings" not in name and name != "head"}
     assert all(low <= 0 <= high and low < high for low, high in ranges()["inputs"].values())
     # The stage quantize calibrated the student on the same queries.
     scale = saved("half-torch-static")[f"{LAYER}.input_scale"]
@@ -120,18 +120,23 @@ def test_an_interrupted_run_goes_on_with_its_ranges_and_ends_with_the_same_bytes
 
 @pytest.mark.usefixtures("built")
 def test_the_scheme_reaches_the_ranges_and_with_them_the_int8_model(overrides: list[str]) -> None:
-    compose(*overrides, "qat.reduce_range=true", "qat.float_layers=[classifier]", "qat.per_row=false")
+    compose(
+        *overrides,
+        "qat.reduce_range=true",
+        "qat.float_layers=[model.encoder.layer.0.output.dense]",
+        "qat.per_row=false",
+    )
     run(qat)
     assert ranges()["scheme"] == {
         "per_row": False,
         "reduce_range": True,
         "embeddings": True,
-        "float_layers": ["classifier"],
+        "float_layers": ["model.encoder.layer.0.output.dense"],
     }
-    assert "classifier" not in ranges()["inputs"]
+    assert "model.encoder.layer.0.output.dense" not in ranges()["inputs"]
     run(quantize, "half-qat", "static")
     tensors = saved("half-qat-torch-static")
-    assert tensors["classifier.weight"].dtype == np.float32
+    assert tensors["model.encoder.layer.0.output.dense.weight"].dtype == np.float32
     assert len(np.unique(tensors[f"{LAYER}.scales"])) == 1
     low, high = ranges()["inputs"][LAYER]
     assert tensors[f"{LAYER}.input_scale"] == pytest.approx((high - low) / 127)
@@ -155,7 +160,7 @@ def test_it_trains_the_student_that_its_section_names(overrides: list[str]) -> N
 def test_a_layer_that_there_is_not_is_refused(built: Path, overrides: list[str]) -> None:
     compose(*overrides, "qat.float_layers=[head]")
     before = contents(built)
-    with pytest.raises(PipelineError, match=r"`float_layers` has 'head', but no layer is called so; there are: bert"):
+    with pytest.raises(PipelineError, match=r"`float_layers` has 'head', but no layer is called so; there are: model"):
         run(qat)
     assert contents(built) == before
 

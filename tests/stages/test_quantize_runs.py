@@ -15,10 +15,10 @@ from intents.int8 import kernels
 from stages import quantize
 
 METHODS = ("dynamic", "static")
-EMBEDDINGS = "bert.embeddings.word_embeddings"
-LAYER = "bert.encoder.layer.1.output.dense"
+EMBEDDINGS = "model.embeddings.word_embeddings"
+LAYER = "model.encoder.layer.1.output.dense"
 DYNAMIC = Path("models/half-torch-dynamic/int8.safetensors")
-NARROW = ("range=percentile", "percentile=90", "float_layers=[classifier]", "reduce_range=true")
+NARROW = ("range=percentile", "percentile=90", "float_layers=[model.encoder.layer.0.output.dense]", "reduce_range=true")
 
 
 @pytest.mark.usefixtures("built")
@@ -49,7 +49,7 @@ def test_every_model_has_an_int8_form(model: str, method: str) -> None:
     run(quantize, model, method)
     name = f"{model}-torch-{method}"
     folder, tensors, parent = Path("models") / name, saved(name), saved(model)
-    for layer in (LAYER, "bert.encoder.layer.0.attention.self.query", "classifier"):
+    for layer in (LAYER, "model.encoder.layer.0.attention.self.query"):
         assert tensors[f"{layer}.weight_int8"].shape == parent[f"{layer}.weight"].shape
     np.testing.assert_array_equal(logits_of(name)["test"], answers_one_by_one(kernels.load(folder, ""), folder, "test"))
     theirs, ours = logits_of(model)["test"], logits_of(name)["test"]
@@ -68,7 +68,7 @@ def test_zeros_of_a_pruned_model_stay_zeros() -> None:
 def test_the_settings_of_dynamic_reach_the_file(overrides: list[str]) -> None:
     with safe_open(DYNAMIC, "np") as file:
         assert file.metadata()["reduce_range"] == "false"
-    assert len(np.unique(saved("half-torch-dynamic")["bert.pooler.dense.scales"])) == 32
+    assert len(np.unique(saved("half-torch-dynamic")["model.encoder.layer.0.attention.output.dense.scales"])) == 32
     compose(
         *overrides,
         "quantize.dynamic.per_row=false",
@@ -77,7 +77,7 @@ def test_the_settings_of_dynamic_reach_the_file(overrides: list[str]) -> None:
     )
     run(quantize, "half", "dynamic")
     tensors = saved("half-torch-dynamic")
-    assert len(np.unique(tensors["bert.pooler.dense.scales"])) == 1
+    assert len(np.unique(tensors["model.encoder.layer.0.attention.output.dense.scales"])) == 1
     assert tensors[f"{EMBEDDINGS}.weight"].dtype == np.float32
     with safe_open(DYNAMIC, "np") as file:
         assert file.metadata()["reduce_range"] == "true"
@@ -91,8 +91,8 @@ def test_the_settings_of_static_reach_the_file(overrides: list[str]) -> None:
     after = saved("half-torch-static")
     assert after[f"{LAYER}.input_scale"] * 127 < before[f"{LAYER}.input_scale"] * 255
     assert after[f"{LAYER}.input_zero_point"] <= 127
-    assert after["classifier.weight"].dtype == np.float32
-    assert "classifier.input_scale" not in after
+    assert after["model.encoder.layer.0.output.dense.weight"].dtype == np.float32
+    assert "model.encoder.layer.0.output.dense.input_scale" not in after
 
 
 def test_a_model_of_qat_keeps_the_scheme_that_it_was_trained_with(built: Path, overrides: list[str]) -> None:
@@ -126,7 +126,7 @@ def test_without_its_model_it_says_what_to_run_and_writes_nothing(
 def test_a_layer_that_there_is_not_is_refused(built: Path, overrides: list[str], method: str) -> None:
     compose(*overrides, f"quantize.{method}.float_layers=[head]")
     before = contents(built)
-    with pytest.raises(PipelineError, match=r"`float_layers` has 'head', but no layer is called so; there are: bert"):
+    with pytest.raises(PipelineError, match=r"`float_layers` has 'head', but no layer is called so; there are: model"):
         run(quantize, "half", method)
     assert contents(built) == before
 

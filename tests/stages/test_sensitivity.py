@@ -8,6 +8,7 @@ import part
 import pytest
 from conftest import compose, contents, run
 from made import logits_of, read
+from safetensors.numpy import load_file
 
 from intents.core.errors import PipelineError
 from stages import sensitivity as stage
@@ -57,7 +58,7 @@ def test_all_nodes_together_cost_what_the_deployed_graph_costs(
     run(stage, method)
     figures = read(f"reports/sensitivity/{method}.json")
     theirs = logits_of("half-onnx")["validation"]
-    ours = logits_of(str(built_once / f"data/logits/half-ort-{method}").removeprefix("data/logits/"))["validation"]
+    ours = load_file(built_once / f"data/logits/half-ort-{method}.safetensors")["validation"]
     assert figures["queries"] == 40
     assert figures["all"] == pytest.approx(
         {
