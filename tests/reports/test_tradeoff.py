@@ -93,7 +93,7 @@ def test_the_same_table_gives_the_same_places() -> None:
 
 def test_the_best_is_ringed_and_the_front_dotted() -> None:
     table = crowded(0.3)
-    bubbles, front, ring = tradeoff.tradeoff(table, BEST).axes[0].collections
+    bubbles, front, ring = drawn(0.3).axes[0].collections
     assert len(bubbles.get_offsets()) == len(table)
     assert np.asarray(front.get_offsets()) == pytest.approx(
         table[table["pareto"]][["p50_ms", "accuracy_with_rule"]].to_numpy()
