@@ -25,7 +25,7 @@ ADJUSTMENT: dict[str, Any] = {  # of labels, found by trial on a table of 29 var
     "expand": (1.05, 1.15),
     "max_move": 20,
     "min_arrow_len": 5,
-    "iter_lim": 100,  # adjustText's other limit is a time, which would make another picture on another day
+    "iter_lim": 250,  # adjustText's other limit is a time, which would make another picture on another day
 }
 
 
