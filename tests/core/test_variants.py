@@ -70,7 +70,7 @@ def test_what_no_variant_can_be_called_is_refused(name: str) -> None:
 
 def test_the_command_that_makes_a_variant_is_a_stage_that_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    with Repo() as repo:
+    with Repo(config={"core": {"no_scm": True}}) as repo:
         written = {stage.addressing: {str(out) for out in stage.outs} for stage in repo.index.stages}
     for variant in table.declared():
         command, _, stage = variant.made_by.rpartition(" ")

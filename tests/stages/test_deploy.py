@@ -73,6 +73,24 @@ def test_it_answers_every_test_query_as_it_was_judged(name: str) -> None:
     assert set(ruled) != {3}
 
 
+@pytest.mark.usefixtures("choosing")
+def test_it_answers_with_the_threshold_of_the_evaluation_and_no_other() -> None:
+    """One between the scores of the test queries: half of them are out of scope, whatever their arg-max."""
+    name = "half-ort-static"
+    logits = logits_of(name)["test"]
+    scores = np.log(np.exp(logits[:, :3].astype(float)).sum(axis=1))
+    evaluated = read("reports/evaluation.json")
+    evaluated["variants"][name]["threshold"] = float(np.sort(scores)[19:21].mean())
+    Path("reports/evaluation.json").write_text(json.dumps(evaluated))
+    choose(name)
+    run(deploy)
+    classifier = Classifier.load(Path("release"))
+    outside = [classifier(text).out_of_scope for text in texts("test")]
+    lowest = np.argsort(np.argsort(scores)) < 20
+    assert outside == (lowest | (logits.argmax(axis=1) == 3)).tolist()
+    assert outside != (logits.argmax(axis=1) == 3).tolist()
+
+
 def test_in_the_tiny_project_the_variant_that_select_named_is_deployed(reading: Path) -> None:
     deployed = read("reports/benchmark.json")["deployed"]
     assert contents(reading / "release")["model.onnx"] == contents(reading / "models" / deployed)["model.onnx"]

@@ -1,111 +1,25 @@
 """evaluate: everything from cached logits, here made by hand, in a project in which no model was trained."""
 
 import csv
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import compose, contents, run
+from by_hand import ROWS, VARIANTS, answers, evaluated
+from conftest import compose, run
 from made import LABELS, logits_of, read
 from safetensors.numpy import save_file
 
-from intents.core import files
-from intents.core.errors import PipelineError
-from intents.data import corpus
-from intents.data.corpus import Intents, Row
 from intents.evaluation import statistics, threshold
 from stages import evaluate
 
-ROWS = ("student=[half,labels]", "prune=structured", "qat=none", "quantize=dynamic", "ort_quantize=static")
-VARIANTS = [
-    *("teacher", "half", "labels", "half-structured", "half-torch-dynamic"),
-    *(f"{model}-{form}" for model in ("teacher", "half", "half-structured") for form in ("onnx", "ort-static")),
-]
-MODELS = VARIANTS[:4]
 PARENTS = {
     "half-torch-dynamic": "half",
     **{f"{model}-onnx": model for model in ("teacher", "half", "half-structured")},
     **{f"{model}-ort-static": f"{model}-onnx" for model in ("teacher", "half", "half-structured")},
 }
 MEASURES = ("accuracy", "accuracy_with_rule")
-
-
-def answers(seed: int) -> dict[str, np.ndarray]:
-    """Logits of both splits, mostly right in scope and low out of it."""
-    draw = np.random.default_rng(seed)
-    found = {}
-    for split in ("validation", "test"):
-        logits = draw.normal(size=(40, 4)).astype(np.float32)
-        logits[np.arange(40), LABELS] += np.where(LABELS == 3, 0.5, 2.5)
-        found[split] = logits
-    return found
-
-
-def weights(name: str) -> tuple[dict[str, np.ndarray], int]:
-    """Tensors of a model, another number of them for each, and how many numbers they hold."""
-    place = MODELS.index(name)
-    return {"matrix": np.zeros((3 + place, 4), np.float32), "bias": np.ones(5, np.float32)}, 4 * (3 + place) + 5
-
-
-def file_of(name: str) -> str:
-    if name in MODELS:
-        return "model.safetensors"
-    return "int8.safetensors" if "-torch-" in name else "model.onnx"
-
-
-def lay_out() -> None:
-    """In the current folder all that evaluate reads: files of models that no library could load, and random logits."""
-    compose(*ROWS)
-    intents = Intents.of({"daily": ["alarm", "music", "weather"]})
-    rows = [Row(f"query {place}", intents.names[label]) for place, label in enumerate(LABELS)]
-    corpus.save(Path("data/clinc"), dict.fromkeys(corpus.SPLITS, rows), intents)
-    for folder in ("data/logits", "reports/models"):
-        Path(folder).mkdir(parents=True)
-    for place, name in enumerate(VARIANTS):
-        path = Path("models") / name / file_of(name)
-        path.parent.mkdir(parents=True)
-        if name in MODELS:
-            save_file(weights(name)[0], path)
-        else:
-            path.write_bytes(name.encode() * (place + 1) * 1000)
-        save_file(answers(place), f"data/logits/{name}.safetensors")
-        facts = {"validation": {"accuracy": -1.0}, "operators": {"MatMul": place}}
-        Path(f"reports/models/{name}.json").write_text(json.dumps({name: facts}))
-
-
-@pytest.fixture(scope="module")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A project made by hand, before and after evaluate."""
-    before, after = (tmp_path_factory.mktemp(name) for name in ("before", "after"))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.chdir(before)
-        lay_out()
-        shutil.copytree(before, after, dirs_exist_ok=True)
-        monkeypatch.chdir(after)
-        run(evaluate)
-    return before, after
-
-
-@pytest.fixture
-def by_hand(projects: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project made by hand as the current folder."""
-    monkeypatch.chdir(shutil.copytree(projects[0], tmp_path / "project"))
-    return Path.cwd()
-
-
-@pytest.fixture
-def rows(projects: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
-    """The rows of its evaluation, and the project after it as the current folder."""
-    monkeypatch.chdir(shutil.copytree(projects[1], tmp_path / "project"))
-    return evaluated()
-
-
-def evaluated() -> dict[str, dict[str, Any]]:
-    return read("reports/evaluation.json")["variants"]
 
 
 def scores(logits: np.ndarray) -> np.ndarray:
@@ -243,107 +157,6 @@ def test_the_digest_is_over_the_answers_that_the_rule_gives(by_hand: Path) -> No
     digests = {name: row["answers_sha256"] for name, row in evaluated().items()}
     assert digests["half-onnx"] == digests["half"]
     assert digests["half-structured-onnx"] != digests["half-structured"]
-
-
-def test_the_manifest_has_the_file_its_size_and_its_digests(rows: dict[str, dict[str, Any]]) -> None:
-    for name, row in read("reports/manifest.json").items():
-        path = Path("models") / name / file_of(name)
-        model = next(model for model in sorted(MODELS, key=len, reverse=True) if name.startswith(model))
-        assert row == {
-            "folder": f"models/{name}",
-            "file": path.name,
-            "sha256": files.sha256(path.read_bytes()),
-            "size_mb": pytest.approx(len(path.read_bytes()) / 2**20, abs=1e-6),
-            "parameters": weights(model)[1],
-            "logits_sha256": files.sha256(Path(f"data/logits/{name}.safetensors").read_bytes()),
-        }
-
-
-def test_another_rate_changes_no_byte_of_the_manifest(rows: dict[str, dict[str, Any]]) -> None:
-    before = contents(Path("reports"))
-    compose(*ROWS, "out_of_scope.rate=0.5")
-    run(evaluate)
-    after = contents(Path("reports"))
-    changed = {name for name in after if after[name] != before.get(name)}
-    assert changed == {"evaluation.json", "correct.csv"}
-
-
-def change_weights() -> None:
-    path = Path("models/half-onnx/model.onnx")
-    path.write_bytes(path.read_bytes()[::-1])
-
-
-def change_logits() -> None:
-    save_file(answers(99), "data/logits/half-onnx.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("change", "keys"), [(change_weights, {"sha256"}), (change_logits, {"logits_sha256"})], ids=["weights", "logits"]
-)
-@pytest.mark.usefixtures("rows")
-def test_a_model_that_was_made_anew_is_another_in_the_manifest(change: Callable[[], None], keys: set[str]) -> None:
-    before = read("reports/manifest.json")
-    change()
-    run(evaluate)
-    after = read("reports/manifest.json")
-    differing = {(name, key) for name in after for key in after[name] if after[name][key] != before[name][key]}
-    assert differing == {("half-onnx", key) for key in keys}
-
-
-@pytest.mark.usefixtures("rows")
-def test_the_same_again_gives_the_same_bytes() -> None:
-    before = contents(Path())
-    run(evaluate)
-    assert contents(Path()) == before
-
-
-@pytest.mark.usefixtures("rows")
-def test_what_is_left_of_a_variant_that_is_no_longer_declared_changes_nothing() -> None:
-    """A technique that was given up leaves its folders behind."""
-    compose(*ROWS, "prune=structured", "~variants.rows.onnx.structured")
-    run(evaluate)
-    fewer = contents(Path("reports"))
-    names = list(evaluated())
-    assert names == [name for name in VARIANTS if not name.startswith("half-structured-")]
-    for name in ("half-structured-onnx", "half-structured-ort-static"):
-        (Path("models") / name / "model.onnx").unlink()
-        Path(f"data/logits/{name}.safetensors").unlink()
-    run(evaluate)
-    assert contents(Path("reports")) == fewer
-
-
-@pytest.mark.usefixtures("rows")
-def test_models_left_out_of_the_variants_are_left_out_of_every_file() -> None:
-    compose(*ROWS, "~variants.rows.models.structured", "~variants.rows.onnx.structured")
-    run(evaluate)
-    left = [name for name in VARIANTS if not name.startswith("half-structured")]
-    assert list(evaluated()) == list(read("reports/manifest.json")) == left
-    assert Path("reports/correct.csv").read_text().splitlines()[0].split(",") == ["test_row", *left]
-
-
-@pytest.mark.parametrize(
-    ("gone", "message"),
-    [
-        ("data/clinc/test.jsonl", "data/clinc/test.jsonl not found; run `dvc repro fetch-clinc`"),
-        ("data/logits/teacher-onnx.safetensors", "run `dvc repro onnx-export@teacher`"),
-        ("data/logits/labels.safetensors", "run `dvc repro distill@labels`"),
-        ("reports/models/half-structured.json", "half-structured.json not found; run `dvc repro prune@structured`"),
-        ("models/teacher", "models/teacher/model.safetensors not found; run `dvc repro finetune-teacher`"),
-        ("models/half-torch-dynamic/int8.safetensors", "int8.safetensors not found; run `dvc repro quantize@half-dyn"),
-        ("models/half-ort-static/model.onnx", "model.onnx not found; run `dvc repro ort-quantize@half-static`"),
-    ],
-)
-@pytest.mark.usefixtures("rows")
-def test_without_what_it_needs_it_says_what_to_run_and_writes_nothing(
-    tmp_path_factory: pytest.TempPathFactory, gone: str, message: str
-) -> None:
-    params = Path("params.yaml")
-    params.write_text(params.read_text().replace("rate: 0.2", "rate: 0.5"))  # else the same would be written again
-    Path(gone).rename(tmp_path_factory.mktemp("elsewhere") / "gone")
-    before = contents(Path())
-    with pytest.raises(PipelineError, match=message):
-        run(evaluate)
-    assert contents(Path()) == before
 
 
 def test_in_the_tiny_project_it_judges_every_variant(built_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
