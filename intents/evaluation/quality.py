@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from intents.core import files
+from intents.evaluation.calibration import expected_calibration_error, fit_temperature, probabilities
 from intents.evaluation.threshold import calibrate, expected_accuracy
 from intents.serving.rule import decide
 
@@ -33,11 +34,13 @@ def assess(
 
     Returns:
         The threshold and {"accuracy", "in_scope_accuracy", "oos_recall" on test by arg-max, the same three
-        `_with_rule`, "validation": {...}, "threshold", "answers_sha256"}. The digest is over the labels that
-        the rule gives to the test queries: equal digests are equal answers, on whatever machine.
+        `_with_rule`, "validation": {...}, "threshold", "temperature", "ece": {"before", "after"}, "answers_sha256"}.
+        `ece` is the expected calibration error on test, of the raw logits and with the temperature. The digest is
+        over the labels that the rule gives to the test queries: equal digests are equal answers, on whatever machine.
     """
     # As precise as it is written: what is served from the report then answers as what is judged here.
     threshold = files.rounded(calibrate(logits["validation"], labels["validation"], rate))
+    temperature = files.rounded(fit_temperature(logits["validation"], labels["validation"], rate))
     oos = logits["test"].shape[1] - 1
     figures: dict[str, Any] = {}
     for split in ("validation", "test"):
@@ -54,6 +57,11 @@ def assess(
             name: validation[name] for name in ("accuracy", "accuracy_with_rule", "expected_accuracy_with_rule")
         },
         "threshold": threshold,
+        "temperature": temperature,
+        "ece": {
+            name: expected_calibration_error(probabilities(logits["test"], value), labels["test"])
+            for name, value in (("before", 1.0), ("after", temperature))
+        },
         "answers_sha256": files.sha256(answers.tobytes()),
     }
 

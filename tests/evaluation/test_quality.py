@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from intents.evaluation import quality
+from intents.evaluation import calibration, quality
 
 OOS = 2
 # Two intents and out-of-scope. Scores (log-sum-exp in scope): about 4, 4, 2, 1, 5, 0.7.
@@ -34,6 +34,12 @@ def test_a_variant_is_assessed_by_arg_max_and_by_a_threshold_from_validation_alo
     )
     assert 1.1 < threshold < 2
     assert row.pop("threshold") == threshold
+    temperature, error = row.pop("temperature"), row.pop("ece")
+    assert temperature == pytest.approx(calibration.fit_temperature(LOGITS, LABELS, 0.25), abs=1e-6)
+    assert error == {
+        name: calibration.expected_calibration_error(calibration.probabilities(LOGITS, value), LABELS)
+        for name, value in (("before", 1.0), ("after", temperature))
+    }
     assert len(row.pop("answers_sha256")) == 64
     expected = 0.75 * 1.0 + 0.25 * 2 / 3
     assert row.pop("validation") == pytest.approx(
@@ -42,7 +48,7 @@ def test_a_variant_is_assessed_by_arg_max_and_by_a_threshold_from_validation_alo
     assert row == pytest.approx(ACCURACIES)
     # All test queries out of scope in truth: the threshold stays as it is.
     other = quality.assess({"validation": LOGITS, "test": LOGITS}, {"validation": LABELS, "test": LABELS[::-1]}, 0.25)
-    assert other[0] == threshold
+    assert (other[0], other[1]["temperature"]) == (threshold, temperature)
     assert other[1]["accuracy"] != row["accuracy"]
 
 
