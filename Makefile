@@ -27,8 +27,16 @@ repro: params-check ## the whole pipeline on CLINC150; only what a change touche
 	dvc repro
 	@python -m tools.readme
 
-predict: setup ## answer QUERY with the deployed model; without QUERY, each line of standard input
-	@python -m intents.serving $(if $(QUERY),"$$QUERY")
+# Answering needs three packages. Where .venv is set up already, it has them; else they alone are installed.
+SERVING := $(if $(wildcard .venv/installed),.venv,.venv-serving)
+
+predict: $(SERVING)/installed ## answer QUERY with the model in release/; without QUERY, each line of standard input
+	@$(SERVING)/bin/python -m intents.serving $(if $(QUERY),-- "$$QUERY")
+
+.venv-serving/installed: requirements-serving.txt
+	$(PYTHON) -m venv .venv-serving
+	.venv-serving/bin/pip install --quiet --requirement requirements-serving.txt
+	@touch $@
 
 test: setup ## all tests
 	pytest --numprocesses auto --dist loadfile

@@ -39,6 +39,7 @@ class Teacher(trainer.Schedule):
     package: str | None  # an installed Python package that carries the same files
     revision: str | None  # the Hub commit
     sha256: str | None  # of model.safetensors
+    licence: str | None  # of the checkpoint, as its model card names it; the card of what is deployed repeats it
     max_length: int = at_least(8)  # tokens; longer queries are cut
     out_of_scope_weight: float = above(0)  # of an out-of-scope query in the loss; every other query counts 1
     pooling: Pooling | None  # what of the encoder's token vectors the head reads; null: the checkpoint's own classifier

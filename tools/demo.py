@@ -19,7 +19,7 @@ CONFIG = "demo"
 QUERY = "my card got stolen, please block it"
 CODE = ("conf", "intents", "stages")
 # What the pipeline is made of. The results of the real run stay behind: they are not the copy's.
-PARTS = (".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "data", "dvc.yaml", *CODE)
+PARTS = ("LICENSE", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "data", "dvc.yaml", *CODE)
 
 
 def create(target: Path) -> None:

@@ -51,11 +51,12 @@ def above(low: float) -> Any:
     return between(low, float("inf"), open_low=True)
 
 
-def load(kind: type[Settings], section: str, path: Path = PARAMS) -> Settings:
+def load(kind: type[Settings], section: str, path: Path = PARAMS, *, part: bool = False) -> Settings:
     """The section of params.yaml called `section`, as an instance of the dataclass `kind`.
 
     Args:
         section: its name; with a dot, a section in a section, such as prune.movement.
+        part: leave aside the keys that `kind` has not: another stage owns the section and checks them.
 
     Raises:
         PipelineError: the file or section is missing, a key is missing or unknown, or a value has the
@@ -83,6 +84,8 @@ def load(kind: type[Settings], section: str, path: Path = PARAMS) -> Settings:
     if not isinstance(values, DictConfig):
         names = ", ".join(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
         raise PipelineError(f"`{section}` in {path} is {values!r}; allowed: a section with the keys {names}")
+    if part:
+        values = OmegaConf.masked_copy(values, [field.name for field in dataclasses.fields(kind)])  # type: ignore[arg-type]
     return parse(kind, values, section)
 
 

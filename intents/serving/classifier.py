@@ -1,18 +1,31 @@
-"""The model as a product runs it: tokenizers, ONNX Runtime and NumPy, without torch or transformers."""
+"""The model as a product runs it: tokenizers, ONNX Runtime and NumPy, without torch or transformers.
+
+A batch holds queries of one length in tokens, so nothing is padded. In float and in static int8 a query then has the
+answer that it has alone. In dynamic int8 it may differ by a rounding: there the range of activations is taken over the
+whole batch, and so a query's logits depend a little on the others.
+"""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
 from intents.core import files
+from intents.core.errors import PipelineError
 from intents.serving import rule
 from intents.serving.rule import Rule
 
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
+INPUTS = ("input_ids", "attention_mask")
+# Characters of a query that are read. A model reads some dozens of tokens, and tokenizing is linear in the text: of
+# 20 MB it would take 20 s and 3 GB. The tokens are those of the whole text unless these characters hold fewer of them
+# than the model reads: some hundred characters a token, in spaces or characters that the tokenizer drops.
+LONGEST = 16_384
+BATCH = 32  # queries
+POINTER = b"version https://git-lfs"
 
 
 class OnnxModel:
@@ -24,58 +37,101 @@ class OnnxModel:
         made_by: the command that makes the folder, for errors to name.
 
     Raises:
-        PipelineError: one of the files is not there.
+        PipelineError: one of the files is not there, or damaged, or is none of a classifier of text.
     """
 
     def __init__(self, folder: Path, threads: int = 1, made_by: str = "make repro") -> None:
         for name in (MODEL, TOKENIZER):
-            files.require(folder / name, made_by)
+            check(folder / name, made_by)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors; its warnings are about graphs already optimized
-        self._session = onnxruntime.InferenceSession(folder / MODEL, options, providers=["CPUExecutionProvider"])
-        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._path = folder / MODEL
+        try:
+            self._session = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # a dozen classes with no other base in common
+            raise damaged(self._path, "ONNX model", error, made_by) from None
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        except Exception as error:  # a plain Exception, whatever is wrong
+            raise damaged(folder / TOKENIZER, "tokenizer", error, made_by) from None
+        self._tokenizer.no_padding()
         kinds = {node.name: node.type for node in self._session.get_inputs()}
+        outputs = [node.name for node in self._session.get_outputs()]
+        if "input_ids" not in kinds or not set(kinds) <= set(INPUTS) or "logits" not in outputs:
+            raise PipelineError(
+                f"{self._path} reads {', '.join(kinds)[:80]} and gives {', '.join(outputs)[:80]}; allowed: a graph "
+                "that reads input_ids, with or without attention_mask, and gives logits"
+            )
         self._integer = np.int32 if kinds["input_ids"] == "tensor(int32)" else np.int64
         self._masked = "attention_mask" in kinds
 
+    def _encode(self, text: str) -> list[int]:
+        """The tokens of a query, those that the tokenizer keeps of its first `LONGEST` characters."""
+        text = text[:LONGEST]
+        try:
+            return list(self._tokenizer.encode(text).ids)
+        except (UnicodeEncodeError, TypeError):  # half of a surrogate pair, which is no character
+            return list(self._tokenizer.encode(text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")).ids)
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        try:
+            return self._session.run(["logits"], inputs)[0]  # type: ignore[no-any-return]
+        except Exception as error:  # as above: the tokenizer gives more tokens, or others, than the graph takes
+            raise PipelineError(
+                f"{self._path} fails on a query of {inputs['input_ids'].shape[1]} tokens, so it does not fit "
+                f"{self._path.with_name(TOKENIZER)}: {one_line(error)}"
+            ) from None
+
+    def _inputs(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return {"input_ids": ids, "attention_mask": np.ones_like(ids)} if self._masked else {"input_ids": ids}
+
     def inputs(self, text: str) -> dict[str, np.ndarray]:
         """What the graph reads for one query: input_ids and, if it has one, attention_mask, integers (1, tokens)."""
-        ids = np.array([self._tokenizer.encode(text).ids], dtype=self._integer)
-        return {"input_ids": ids, "attention_mask": np.ones_like(ids)} if self._masked else {"input_ids": ids}
+        return self._inputs(np.array([self._encode(text)], dtype=self._integer))
 
     def logits(self, text: str) -> np.ndarray:
         """The logits of one query, shape (intents + 1,), out-of-scope last."""
-        return self._session.run(["logits"], self.inputs(text))[0][0]
+        return self._run(self.inputs(text))[0]  # type: ignore[no-any-return]
+
+    def logits_by_length(self, texts: list[str]) -> np.ndarray:
+        """The logits of several queries, (texts, intents + 1), those of one length in tokens together."""
+        return self._by_length([self._encode(text) for text in texts])
+
+    def _by_length(self, encodings: list[list[int]]) -> np.ndarray:
+        by_length: dict[int, list[int]] = {}
+        for row, encoding in enumerate(encodings):
+            by_length.setdefault(len(encoding), []).append(row)
+        found: dict[int, np.ndarray] = {}
+        for rows in by_length.values():
+            for batch in (rows[start : start + BATCH] for start in range(0, len(rows), BATCH)):
+                ids = np.array([encodings[row] for row in batch], dtype=self._integer)
+                found |= dict(zip(batch, self._run(self._inputs(ids)), strict=True))
+        return np.stack([found[row] for row in range(len(encodings))])
 
     def logits_padded(self, texts: list[str]) -> np.ndarray:
         """The logits of several queries in one batch, shape (texts, intents + 1).
 
         Padded to the longest; a graph without a mask takes those of one length together instead.
         """
-        encodings = [self._tokenizer.encode(text).ids for text in texts]
+        encodings = [self._encode(text) for text in texts]
         if not self._masked:
-            by_length: dict[int, list[int]] = {}
-            for row, encoding in enumerate(encodings):
-                by_length.setdefault(len(encoding), []).append(row)
-            found: dict[int, np.ndarray] = {}
-            for rows in by_length.values():
-                ids = np.array([encodings[row] for row in rows], dtype=self._integer)
-                found |= dict(zip(rows, self._session.run(["logits"], {"input_ids": ids})[0], strict=True))
-            return np.stack([found[row] for row in range(len(texts))])
+            return self._by_length(encodings)
         ids = np.zeros((len(texts), max(map(len, encodings))), dtype=self._integer)
         mask = np.zeros_like(ids)
         for row, encoding in enumerate(encodings):
             ids[row, : len(encoding)] = encoding
             mask[row, : len(encoding)] = 1
-        return self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})[0]
+        return self._run({"input_ids": ids, "attention_mask": mask})
 
 
 class Answer(NamedTuple):
     intent: str  # the likeliest intent in scope, also when the query is judged out of scope
-    probability: float  # of that intent among all answers, 0 to 1
+    probability: float  # of that intent among all answers, 0 to 1, calibrated on validation
     out_of_scope: bool
+    score: float  # of the out-of-scope rule, to be read beside the threshold
+    alternatives: tuple[tuple[str, float], ...] = ()  # the likeliest intents in scope with their probabilities
 
 
 class Classifier:
@@ -91,12 +147,66 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1, made_by: str = "make repro") -> "Classifier":
-        """The classifier of a folder that the stage deploy wrote (model.onnx, tokenizer.json, classifier.json)."""
-        return cls(OnnxModel(folder, threads, made_by), Rule.load(folder, made_by))
+        """The classifier of a folder that the stage deploy wrote (model.onnx, tokenizer.json, classifier.json).
 
-    def __call__(self, text: str) -> Answer:
-        logits = self.model.logits(text)
+        Raises:
+            PipelineError: a file is not there or damaged, or two of them do not fit together.
+        """
+        model = OnnxModel(folder, threads, made_by)
+        check(folder / rule.FILE, made_by)
+        loaded = cls(model, Rule.load(folder, made_by))
+        loaded("a")  # one that does not fit is found now, and not at the first query
+        return loaded
+
+    def __call__(self, text: str, top: int = 0) -> Answer:
+        """The answer to one query.
+
+        Args:
+            top: how many of the likeliest intents the answer names.
+
+        Raises:
+            PipelineError: the graph does not fit the tokenizer or the names of the intents.
+        """
+        return self._answer(self.model.logits(text), top)
+
+    def batch(self, texts: list[str], top: int = 0) -> list[Answer]:
+        """The answers to several queries, in their order; as `__call__` gives them one by one."""
+        return [self._answer(logits, top) for logits in self.model.logits_by_length(texts)] if texts else []
+
+    def _answer(self, logits: np.ndarray, top: int) -> Answer:
+        names = self.rule.intents
+        if logits.shape != (len(names),):
+            raise PipelineError(
+                f"the model gives logits of shape {logits.shape} a query, {rule.FILE} names {len(names)} intents; "
+                "allowed: one logit for each intent"
+            )
+        if not np.isfinite(logits).all():
+            raise PipelineError("the model gives logits that are not finite: it is damaged")
+        score = float(rule.scores(logits[None])[0])
+        scaled = logits.astype(np.float64) / self.rule.temperature
+        odds = np.exp(scaled - scaled.max())
+        odds /= odds.sum()
         best = int(logits[:-1].argmax())
-        odds = np.exp(logits - logits.max())
-        label = int(rule.decide(logits[None], self.rule.threshold)[0])
-        return Answer(self.rule.intents[best], float(odds[best] / odds.sum()), label == len(logits) - 1)
+        out_of_scope = int(rule.decide(logits[None], self.rule.threshold)[0]) == len(logits) - 1
+        likeliest = np.argsort(-logits[:-1], kind="stable")[:top] if top else ()
+        named = tuple((names[label], float(odds[label])) for label in likeliest)
+        return Answer(names[best], float(odds[best]), out_of_scope, score, named)
+
+
+def check(path: Path, made_by: str) -> None:
+    """Raise a PipelineError if a file of the model is not there, cannot be read, or is a pointer of Git LFS."""
+    try:
+        with files.require(path, made_by).open("rb") as file:
+            begin = file.read(len(POINTER))
+    except OSError as error:
+        raise PipelineError(f"{path} cannot be read: {error.strerror}") from None
+    if begin == POINTER:
+        raise PipelineError(f"{path} is a pointer of Git LFS and not the file itself; run `git lfs pull`")
+
+
+def damaged(path: Path, kind: str, error: Exception, made_by: str) -> PipelineError:
+    return PipelineError(f"{path} is no {kind} that can be read: {one_line(error)}; `{made_by}` makes it anew")
+
+
+def one_line(error: Any) -> str:
+    return " ".join(str(error).split())[:160]

@@ -5,8 +5,9 @@ a softmax divides away, and so separates known from unknown better than the larg
 "Energy-based Out-of-distribution Detection", 2020, section 3).
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +18,12 @@ FILE = "classifier.json"
 
 
 class Rule(NamedTuple):
-    """What turns logits into an answer: the names of the intents, and the threshold of the score."""
+    """What turns logits into an answer: the names of the intents, the threshold of the score, and the temperature."""
 
     intents: list[str]  # in label order, out-of-scope last
     threshold: float
-    rate: float  # the share of out-of-scope queries that the threshold was calibrated for
+    rate: float  # the share of out-of-scope queries that threshold and temperature were calibrated for
+    temperature: float = 1.0  # logits are divided by it to become probabilities; the score reads them as they are
 
     def save(self, folder: Path) -> None:
         """Write classifier.json."""
@@ -34,13 +36,41 @@ class Rule(NamedTuple):
         Raises:
             PipelineError: it is not there, or not what `save` writes.
         """
-        content = files.read_json(folder / FILE, made_by)
+        path = folder / FILE
         try:
-            return cls(**{name: content[name] for name in cls._fields})
+            content = files.read_json(path, made_by)
+            found = cls(**{name: content[name] for name in cls._fields})
         except (KeyError, TypeError):
             raise PipelineError(
-                f"{folder / FILE} is no rule; it needs the keys {', '.join(cls._fields)}; `{made_by}` makes it anew"
+                f"{path} is no rule; it needs the keys {', '.join(cls._fields)}; `{made_by}` makes it anew"
             ) from None
+        except RecursionError:
+            raise PipelineError(f"{path} is nested too deeply to be a rule; `{made_by}` makes it anew") from None
+        for name, (right, allowed) in ALLOWED.items():
+            value = getattr(found, name)
+            if not right(value):
+                raise PipelineError(
+                    f"`{name}` in {path} is {repr(value)[:80]}; allowed: {allowed}; `{made_by}` makes it anew"
+                )
+        return found
+
+
+def _names(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(name, str) for name in value):
+        return False
+    return len(set(value)) == len(value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300  # no inf, no NaN
+
+
+ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "intents": (_names, "a list of two names or more, no two alike"),
+    "threshold": (_number, "a number"),
+    "rate": (lambda value: _number(value) and 0 < value < 1, "a number above 0 and below 1"),
+    "temperature": (lambda value: _number(value) and value > 0, "a number above 0"),
+}
 
 
 def scores(logits: np.ndarray) -> np.ndarray:

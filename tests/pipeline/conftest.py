@@ -42,7 +42,7 @@ TINY = {
     "plot": {"dpi": 50},
 }
 PARTS = ("stages", "intents", "tools", "conf", "data/sample")
-FILES = ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+FILES = ("dvc.yaml", "LICENSE", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 
 
 def make(folder: Path, checkpoint: Path) -> None:

@@ -56,20 +56,73 @@ def classifier(path: Path, threshold: float) -> Classifier:
     return Classifier(OnnxModel(folder(path)), Rule(INTENTS, threshold, 0.2))
 
 
-def test_an_answer_is_the_likeliest_intent_its_probability_and_the_scope(tmp_path: Path) -> None:
+def test_an_answer_is_the_likeliest_intent_its_probability_the_scope_and_the_score(tmp_path: Path) -> None:
     answer = classifier(tmp_path, -10)
     odds = np.exp([3.0, 0.0, 0.0])
-    assert answer("wake") == Answer("alarm", pytest.approx(odds[0] / odds.sum()), False)
+    score = pytest.approx(np.log(odds[:2].sum()))
+    assert answer("wake") == Answer("alarm", pytest.approx(odds[0] / odds.sum()), False, score)
     odds = np.exp([0.5, 3.0, 0.0])
-    assert answer("please song please") == Answer("music", pytest.approx(odds[1] / odds.sum()), False)
+    score = pytest.approx(np.log(odds[:2].sum()))
+    assert answer("please song please") == Answer("music", pytest.approx(odds[1] / odds.sum()), False, score)
+
+
+def test_the_temperature_changes_the_probability_alone(tmp_path: Path) -> None:
+    model = OnnxModel(folder(tmp_path))
+    cool, warm = (Classifier(model, Rule(INTENTS, 2.1, 0.2, value))("please song") for value in (1.0, 3.0))
+    odds = np.exp(np.array([0.25, 2.5, 0.0]) / 3)
+    assert warm.probability == pytest.approx(odds[1] / odds.sum())
+    assert warm.probability < cool.probability
+    assert (warm.intent, warm.out_of_scope, warm.score) == (cool.intent, cool.out_of_scope, cool.score)
+
+
+@pytest.mark.parametrize("top", [1, 2, 9])
+def test_the_likeliest_intents_are_named_in_their_order_and_out_of_scope_is_none(tmp_path: Path, top: int) -> None:
+    found = classifier(tmp_path, -10)("volcano please song", top)
+    odds = np.exp([0.25, 2.5, 4.0])
+    expected = [("music", pytest.approx(odds[1] / odds.sum())), ("alarm", pytest.approx(odds[0] / odds.sum()))]
+    assert list(found.alternatives) == expected[:top]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_batch_of_many_lengths_gives_each_query_the_answer_that_it_has_alone(tmp_path: Path, masked: bool) -> None:
+    one = Classifier(OnnxModel(folder(tmp_path, masked=masked)), Rule(INTENTS, 2.2, 0.2))
+    texts = [f"{text} {'please ' * (place % 5)}" for place, text in enumerate(TEXTS * 40)]
+    assert one.batch(texts, 2) == [one(text, 2) for text in texts]
+    assert one.batch([]) == []
+
+
+def test_no_call_of_the_graph_holds_more_than_a_batch_or_queries_of_two_lengths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = OnnxModel(folder(tmp_path))
+    run, shapes = model._run, []
+    monkeypatch.setattr(model, "_run", lambda inputs: shapes.append(inputs["input_ids"].shape) or run(inputs))
+    model.logits_by_length(["song"] * 70 + ["wake please"] * 3 + ["song"])
+    assert shapes == [(32, 1), (32, 1), (7, 1), (3, 2)]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_no_answer(tmp_path: Path, value: float) -> None:
+    damaged = classifier(tmp_path, -10)
+    with pytest.raises(PipelineError, match="not finite"):
+        damaged._answer(np.array([0.0, 1.0, value]), 0)
+
+
+def test_a_graph_of_other_inputs_is_refused(tmp_path: Path) -> None:
+    folder(tmp_path)
+    graph = onnx.load(tmp_path / "model.onnx")
+    text = graph.SerializeToString().replace(b"input_ids", b"token_ids")
+    (tmp_path / "model.onnx").write_bytes(text)
+    with pytest.raises(PipelineError, match=r"reads token_ids.* allowed: a graph that reads input_ids"):
+        OnnxModel(tmp_path)
 
 
 def test_out_of_scope_the_likeliest_intent_is_told_all_the_same(tmp_path: Path) -> None:
     """volcano by arg-max; a song by its score, log(e² + 1) = 2.13."""
     odds = np.exp([0.0, 0.0, 4.0])
-    assert classifier(tmp_path, -10)("volcano") == Answer("alarm", pytest.approx(1 / odds.sum()), True)
-    assert classifier(tmp_path, 2.1)("song")[::2] == ("music", False)
-    assert classifier(tmp_path, 2.2)("song")[::2] == ("music", True)
+    assert classifier(tmp_path, -10)("volcano")[:3] == ("alarm", pytest.approx(1 / odds.sum()), True)
+    assert classifier(tmp_path, 2.1)("song")[:3:2] == ("music", False)
+    assert classifier(tmp_path, 2.2)("song")[:3:2] == ("music", True)
 
 
 def test_a_folder_that_deploy_wrote_is_loaded_with_its_rule(tmp_path: Path) -> None:

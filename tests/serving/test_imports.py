@@ -70,13 +70,13 @@ def test_answering_loads_nothing_that_must_be_installed_but_three_packages(built
     assert packages == ["intents"]
     assert set(modules) == {
         *("intents", "intents.core", "intents.core.errors", "intents.core.files", "intents.core.paths"),
-        *("intents.serving", "intents.serving.classifier", "intents.serving.rule"),
+        *("intents.serving", "intents.serving.classifier", "intents.serving.queries", "intents.serving.rule"),
     }
 
 
 def test_it_answers_where_nothing_else_is_installed(built_once: Path) -> None:
     (answer,) = map(json.loads, lines(built_once, BLOCKED))
-    assert set(answer) == {"intent", "probability", "out_of_scope"}
+    assert set(answer) == {"intent", "probability", "score", "threshold", "out_of_scope"}
 
 
 @pytest.mark.parametrize("package", ["torch", "omegaconf"])
@@ -92,3 +92,13 @@ def test_a_query_passes_three_modules_of_the_project(built_once: Path) -> None:
     answer, passed = map(json.loads, lines(built_once, TRACED))
     assert answer["intent"]
     assert {name for name in passed if not name.startswith("intents.core.")} == PASSED
+
+
+def test_what_must_be_installed_is_at_the_versions_of_the_whole() -> None:
+    def pinned(name: str) -> set[str]:
+        lines = (ROOT / name).read_text().splitlines()
+        return {line.split("#")[0].strip() for line in lines if "==" in line}
+
+    found = pinned("requirements-serving.txt")
+    assert {line.split("==")[0] for line in found} == {"numpy", "onnxruntime", "tokenizers"}
+    assert found <= pinned("requirements.txt")

@@ -10,7 +10,7 @@ from intents.core.errors import PipelineError
 from intents.serving import rule
 from intents.serving.rule import Rule
 
-RULE = Rule(["alarm", "music", "oos"], threshold=1.25, rate=0.2)
+RULE = Rule(["alarm", "music", "oos"], threshold=1.25, rate=0.2, temperature=1.5)
 
 
 def test_a_query_is_out_of_scope_by_arg_max_or_under_the_threshold() -> None:
@@ -40,6 +40,7 @@ def test_a_rule_is_saved_and_read_back(tmp_path: Path) -> None:
         "intents": ["alarm", "music", "oos"],
         "threshold": 1.25,
         "rate": 0.2,
+        "temperature": 1.5,
     }
     assert Rule.load(tmp_path, "make it") == RULE
 
@@ -48,8 +49,8 @@ def test_a_rule_is_saved_and_read_back(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "is not valid JSON"),
-        ("[]", "is no rule; it needs the keys intents, threshold, rate"),
-        ('{"intents": ["a"], "rate": 0.2}', "is no rule; it needs the keys intents, threshold, rate"),
+        ("[]", "is no rule; it needs the keys intents, threshold, rate, temperature"),
+        ('{"intents": ["a"], "rate": 0.2}', "is no rule; it needs the keys intents, threshold, rate, temperature"),
     ],
 )
 def test_a_file_that_is_no_rule_is_refused(tmp_path: Path, content: str, message: str) -> None:

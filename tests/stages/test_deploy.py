@@ -7,21 +7,26 @@ from pathlib import Path
 import numpy as np
 import part
 import pytest
-from conftest import compose, contents, program, run
+from conftest import ROOT, compose, contents, program, run
+from core.mistakes import setting
 from made import LABELS, logits_of, read, texts
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from intents.core.errors import PipelineError
 from intents.serving.classifier import Classifier
 from stages import deploy
 
 NAMES = ("half-onnx", "half-ort-static", "teacher-ort-dynamic")
-REPORTS = ("benchmark.json", "evaluation.json")
+REPORTS = ("benchmark.json", "manifest.json")
+SERVED = {"model.onnx", "tokenizer.json", "classifier.json"}
+BESIDE = {"config.json", "tokenizer_config.json", "README.md", "LICENSE", "NOTICE"}
 
 
 @pytest.fixture
 def choosing(built_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a few variants, and the reports that choose among them; nothing is deployed yet."""
-    folder = part.copy(built_once, tmp_path / "project", *NAMES)
+    folder = part.copy(built_once, tmp_path / "project", *NAMES, "half", "teacher")
     for name in REPORTS:
         shutil.copy(built_once / "reports" / name, folder / "reports")
     monkeypatch.chdir(folder)
@@ -34,7 +39,15 @@ def choose(name: str) -> None:
 
 
 def row(name: str) -> dict[str, float]:
-    return read("reports/evaluation.json")["variants"][name]
+    return read("reports/benchmark.json")["variants"][name]
+
+
+def edit(name: str, **changes: object) -> None:
+    """Other figures of a variant in reports/benchmark.json; None takes one out."""
+    content = read("reports/benchmark.json")
+    changed = content["variants"][name] | changes
+    content["variants"][name] = {key: value for key, value in changed.items() if value is not None}
+    Path("reports/benchmark.json").write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,13 +55,14 @@ def row(name: str) -> dict[str, float]:
 def test_the_folder_holds_the_graph_the_tokenizer_and_the_rule_of_the_variant(name: str) -> None:
     choose(name)
     run(deploy)
-    assert set(contents(Path("release"))) == {"model.onnx", "tokenizer.json", "classifier.json"}
+    assert set(contents(Path("release"))) == SERVED | BESIDE
     for part_of_it in ("model.onnx", "tokenizer.json"):
         assert (Path("release") / part_of_it).read_bytes() == (Path("models") / name / part_of_it).read_bytes()
     assert read("release/classifier.json") == {
         "intents": ["alarm", "music", "weather", "oos"],
         "threshold": row(name)["threshold"],
         "rate": 0.2,
+        "temperature": row(name)["temperature"],
     }
 
 
@@ -74,14 +88,12 @@ def test_it_answers_every_test_query_as_it_was_judged(name: str) -> None:
 
 
 @pytest.mark.usefixtures("choosing")
-def test_it_answers_with_the_threshold_of_the_evaluation_and_no_other() -> None:
+def test_it_answers_with_the_threshold_of_the_benchmark_and_no_other() -> None:
     """One between the scores of the test queries: half of them are out of scope, whatever their arg-max."""
     name = "half-ort-static"
     logits = logits_of(name)["test"]
     scores = np.log(np.exp(logits[:, :3].astype(float)).sum(axis=1))
-    evaluated = read("reports/evaluation.json")
-    evaluated["variants"][name]["threshold"] = float(np.sort(scores)[19:21].mean())
-    Path("reports/evaluation.json").write_text(json.dumps(evaluated))
+    edit(name, threshold=float(np.sort(scores)[19:21].mean()))
     choose(name)
     run(deploy)
     classifier = Classifier.load(Path("release"))
@@ -105,7 +117,10 @@ def test_what_is_deployed_answers_from_a_command_line(choosing: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     classifier = Classifier.load(Path("release"))
-    assert found == [json.loads(json.dumps(classifier(text)._asdict())) for text in texts("test")]
+    for line, text in zip(found, texts("test"), strict=True):
+        answer = classifier(text)
+        assert (line["intent"], line["probability"]) == (answer.intent, answer.probability)
+        assert (line["score"], line["out_of_scope"]) == (answer.score, answer.out_of_scope)
 
 
 @pytest.mark.usefixtures("choosing")
@@ -130,7 +145,8 @@ def test_another_choice_takes_the_place_of_the_first_and_the_same_is_the_same_by
         ("models/half-ort-static/tokenizer.json", "tokenizer.json not found; run `dvc repro ort-quantize@half-static`"),
         ("data/clinc/intents.json", "data/clinc/intents.json not found; run `dvc repro fetch-clinc`"),
         ("reports/benchmark.json", "reports/benchmark.json not found; run `dvc repro select`"),
-        ("reports/evaluation.json", "reports/evaluation.json not found; run `dvc repro evaluate`"),
+        ("reports/manifest.json", "reports/manifest.json not found; run `dvc repro evaluate`"),
+        ("models/half/config.json", "models/half/config.json not found; run `dvc repro distill@half`"),
     ],
 )
 def test_without_what_it_needs_the_earlier_release_stays_whole(choosing: Path, gone: str, message: str) -> None:
@@ -151,3 +167,83 @@ def test_the_rate_that_the_threshold_is_for_is_told(overrides: list[str]) -> Non
     compose(*overrides, "out_of_scope.rate=0.3")
     run(deploy)
     assert read("release/classifier.json")["rate"] == 0.3
+
+
+@pytest.mark.usefixtures("choosing")
+def test_the_config_names_the_intents_as_hugging_face_reads_them() -> None:
+    choose("half-ort-static")
+    run(deploy)
+    config = AutoConfig.from_pretrained("release")
+    intents = read("release/classifier.json")["intents"]
+    assert config.id2label == dict(enumerate(intents))
+    assert config.label2id == {name: label for label, name in enumerate(intents)}
+    assert AutoTokenizer.from_pretrained("release")("play the song").input_ids == [
+        *Tokenizer.from_file("release/tokenizer.json").encode("play the song").ids
+    ]
+
+
+@pytest.mark.usefixtures("choosing")
+def test_the_licence_is_that_of_the_project() -> None:
+    choose("half-onnx")
+    run(deploy)
+    assert Path("release/LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("key", ["threshold", "temperature", "p50_ms", "ece"])
+@pytest.mark.usefixtures("choosing")
+def test_a_figure_that_the_benchmark_has_not_is_named(key: str) -> None:
+    choose("half-onnx")
+    edit("half-onnx", **{key: None})
+    with pytest.raises(PipelineError, match=f"^reports/benchmark.json has no '{key}'.*; run `dvc repro select`$"):
+        run(deploy)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "has no 'deployed'"),
+        ("[]", "has no .*; run `dvc repro select`"),
+        ('{"deployed": "gone-onnx", "variants": {}}', "has no 'gone-onnx'"),
+        ("{", "is not valid JSON"),
+    ],
+)
+@pytest.mark.usefixtures("choosing")
+def test_a_benchmark_that_is_none_is_refused_in_one_line(content: str, message: str) -> None:
+    Path("reports/benchmark.json").write_text(content)
+    with pytest.raises(PipelineError, match=f"^reports/benchmark.json {message}") as error:
+        run(deploy)
+    assert len(str(error.value)) < 400
+    assert not Path("release").exists()
+
+
+@pytest.mark.usefixtures("choosing")
+def test_a_graph_that_is_not_the_one_that_was_judged_is_not_deployed() -> None:
+    choose("half-onnx")
+    with Path("models/half-onnx/model.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(PipelineError, match=r"models/half-onnx/model.onnx has sha256 .* it is not the one that was"):
+        run(deploy)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("teacher.licence", [1], "`teacher.licence` is .*; allowed: a text, or null"),
+        ("dataset.config", None, "`dataset.config` is None; allowed: a text"),
+    ],
+)
+def test_what_the_card_is_told_is_checked(choosing: Path, key: str, value: object, message: str) -> None:
+    choose("half-onnx")
+    setting(key, value)(choosing)
+    with pytest.raises(PipelineError, match=message):
+        run(deploy)
+
+
+def test_keys_of_a_section_that_the_card_does_not_read_are_left_to_their_stage(choosing: Path) -> None:
+    choose("half-onnx")
+    setting("teacher.epochs", "many")(choosing)
+    run(deploy)
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("  licence: apache-2.0\n", ""))
+    with pytest.raises(PipelineError, match=r"params\.yaml has no `teacher.licence`"):
+        run(deploy)

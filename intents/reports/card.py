@@ -1,0 +1,54 @@
+"""The model card of what is deployed, with the front matter that the Hugging Face Hub reads, and its notice."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from intents.core.variants import Variant
+from intents.reports.markdown import render
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+LOCAL = "local"  # the `dataset.config` of a data set of one's own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What the card says of the training data: a part of the section `dataset`."""
+
+    config: str
+    hub_dataset: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What the card says of the checkpoint that the teacher starts from: a part of the section `teacher`."""
+
+    checkpoint: str
+    revision: str | None
+    licence: str | None
+
+
+def pages(
+    benchmark: Mapping[str, Any], variant: Variant, intents: int, rate: float, data: Data, origin: Origin
+) -> dict[str, str]:
+    """The text of README.md and of NOTICE.
+
+    Args:
+        benchmark: the content of reports/benchmark.json.
+        variant: the one that is deployed.
+        intents: the number of intents in scope.
+        rate: the share of out-of-scope queries that the rule is calibrated for.
+    """
+    values = {
+        "variant": variant,
+        "row": benchmark["variants"][variant.name],
+        "machine": benchmark["machine"],
+        "intents": intents,
+        "rate": rate,
+        "clinc": data.config != LOCAL,
+        "data": data,
+        "origin": origin,
+        "hub": HUB_ID.fullmatch(origin.checkpoint) is not None,
+    }
+    return {"README.md": render("card.md.j2", **values), "NOTICE": render("notice.md.j2", **values)}
