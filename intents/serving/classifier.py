@@ -1,10 +1,12 @@
 """The model as a product runs it: tokenizers, ONNX Runtime and NumPy, without torch or transformers.
 
-A batch holds queries of one length in tokens, so nothing is padded. In float and in static int8 a query then has the
-answer that it has alone. In dynamic int8 it may differ by a rounding: there the range of activations is taken over the
-whole batch, and so a query's logits depend a little on the others.
+Together or alone, a query has the same answer. A batch holds queries of one length in tokens, so nothing is padded, and
+in float and in static int8 each then has its own numbers. In dynamic int8 it would not: there the range of activations
+is taken over the whole batch, and of 1,500 queries two or three changed their answers. So such a graph is given one
+query at a time.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ INPUTS = ("input_ids", "attention_mask")
 # than the model reads: some hundred characters a token, in spaces or characters that the tokenizer drops.
 LONGEST = 16_384
 BATCH = 32  # queries
+DYNAMIC = b"DynamicQuantize"  # the operators DynamicQuantizeLinear and DynamicQuantizeMatMul
 POINTER = b"version https://git-lfs"
 
 
@@ -67,6 +70,11 @@ class OnnxModel:
         self._integer = np.int32 if kinds["input_ids"] == "tensor(int32)" else np.int64
         self._masked = "attention_mask" in kinds
 
+    @cached_property
+    def _dynamic(self) -> bool:
+        """Whether the graph finds ranges of activations as it runs; its operators are named in the file as they are."""
+        return DYNAMIC in self._path.read_bytes()
+
     def _encode(self, text: str) -> list[int]:
         """The tokens of a query, those that the tokenizer keeps of its first `LONGEST` characters."""
         text = text[:LONGEST]
@@ -96,7 +104,12 @@ class OnnxModel:
         return self._run(self.inputs(text))[0]  # type: ignore[no-any-return]
 
     def logits_by_length(self, texts: list[str]) -> np.ndarray:
-        """The logits of several queries, (texts, intents + 1), those of one length in tokens together."""
+        """The logits of several queries, (texts, intents + 1), those of one length in tokens together.
+
+        As `logits` gives them: a graph in dynamic int8 takes them one by one.
+        """
+        if self._dynamic:
+            return np.stack([self.logits(text) for text in texts])
         return self._by_length([self._encode(text) for text in texts])
 
     def _by_length(self, encodings: list[list[int]]) -> np.ndarray:

@@ -47,11 +47,10 @@ def test_every_text_has_an_answer(classifier: Classifier, text: str) -> None:
     assert np.isfinite(answer.score)
 
 
-@pytest.mark.parametrize("name", ["half-onnx", "half-ort-static", "narrow-ort-static"])
+@pytest.mark.parametrize("name", ["half-onnx", "half-ort-static", "narrow-ort-static", "half-ort-dynamic"])
 def test_together_they_have_the_answers_that_they_have_alone(
     classifier: Classifier, built_once: Path, name: str
 ) -> None:
-    """In float and in static int8; in dynamic int8 a query's numbers depend on its batch."""
     one = Classifier(OnnxModel(built_once / "models" / name), classifier.rule)
     texts = list(TEXTS.values())
     for ours, theirs in zip(one.batch(texts, 2), [one(text, 2) for text in texts], strict=True):
