@@ -3,7 +3,8 @@
 In:  reports/benchmark.json (which variant, its threshold, temperature and figures), reports/manifest.json (the digest
      of its file), its model folder and that of the model it is a form of, data/clinc/ (the names of the intents).
 Out: release/: model.onnx, tokenizer.json and classifier.json, all that intents.serving reads; config.json and the
-     tokenizer's other files, as Hugging Face's libraries read them; README.md (the model card), LICENSE and NOTICE.
+     tokenizer's other files, as Hugging Face's libraries read them; README.md (the model card), LICENSE, NOTICE and,
+     where the checkpoint asks for it, its licence.
 """
 
 import shutil

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from intents.core.variants import Variant
-from intents.reports.markdown import render
+from intents.reports.markdown import TEMPLATES, render
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+APACHE = "apache-2.0"  # its section 4 asks that who gets the work gets the licence
 LOCAL = "local"  # the `dataset.config` of a data set of one's own
 
 
@@ -32,7 +33,7 @@ class Origin:
 def pages(
     benchmark: Mapping[str, Any], variant: Variant, intents: int, rate: float, data: Data, origin: Origin
 ) -> dict[str, str]:
-    """The text of README.md and of NOTICE.
+    """The texts of README.md and NOTICE, and of the checkpoint's licence where that asks to be passed on.
 
     Args:
         benchmark: the content of reports/benchmark.json.
@@ -51,4 +52,7 @@ def pages(
         "origin": origin,
         "hub": HUB_ID.fullmatch(origin.checkpoint) is not None,
     }
-    return {"README.md": render("card.md.j2", **values), "NOTICE": render("notice.md.j2", **values)}
+    found = {"README.md": render("card.md.j2", **values), "NOTICE": render("notice.md.j2", **values)}
+    if values["hub"] and origin.licence == APACHE:
+        found["LICENSE-APACHE"] = (TEMPLATES / "apache-2.0.txt").read_text(encoding="utf-8")
+    return found

@@ -63,12 +63,9 @@ def groups(stream: Readable, name: str, json_lines: bool) -> Iterator[list[str]]
                         raise PipelineError(f"{name} is UTF-16; allowed: UTF-8")
                     line = line.removeprefix(UTF8_MARK)
                 where = f"line {number} of {name}"
-                text = line.decode("utf-8", "replace").rstrip("\r")
-                if not noted and not _is_utf8(line):
-                    print(
-                        f"note: {where} is not UTF-8; it is read with \\ufffd for the bytes that are not",
-                        file=sys.stderr,
-                    )
+                text, replaced = _decoded(line)
+                if replaced and not noted:
+                    print(f"note: {where} is not UTF-8; it is read with \\ufffd for what is not", file=sys.stderr)
                     noted = True
                 if not json_lines:
                     found.append(text)
@@ -86,12 +83,13 @@ def groups(stream: Readable, name: str, json_lines: bool) -> Iterator[list[str]]
         raise PipelineError(f"{name} cannot be read: {error.strerror}") from None
 
 
-def _is_utf8(line: bytes) -> bool:
+def _decoded(line: bytes) -> tuple[str, bool]:
+    """A line as text, and whether some of it was not UTF-8."""
     try:
-        line.decode("utf-8")
+        return line.decode("utf-8").rstrip("\r"), False
     except UnicodeDecodeError as error:
-        return len(line) >= LONGEST_PLAIN and error.end >= len(line)  # cut within a character
-    return True
+        cut = len(line) == LONGEST_PLAIN and error.end == len(line)  # by us, within a character
+        return line.decode("utf-8", "replace").rstrip("\r"), not cut
 
 
 def _text_of(line: str, where: str) -> str:

@@ -69,6 +69,7 @@ def test_every_figure_is_that_of_the_benchmark(benchmark: dict[str, Any]) -> Non
 
 def test_others_have_their_attribution_and_their_licence(benchmark: dict[str, Any]) -> None:
     found = pages(benchmark)
+    assert found.pop("LICENSE-APACHE").strip().startswith("Apache License\n                           Version 2.0")
     for text in found.values():
         for shown in ("Larson", "CC BY 3.0", "github.com/clinc/oos-eval", MINILM.checkpoint, "apache-2.0"):
             assert shown in text, shown
@@ -77,6 +78,7 @@ def test_others_have_their_attribution_and_their_licence(benchmark: dict[str, An
 def test_of_data_and_a_checkpoint_of_ones_own_nothing_is_said_that_is_not_known(benchmark: dict[str, Any]) -> None:
     own = Origin(checkpoint="/home/me/model", revision=None, licence=None)
     found = pages(benchmark, Data(config="local", hub_dataset=None), own)
+    assert set(found) == {"README.md", "NOTICE"}
     matter = front(found["README.md"])
     assert not {"datasets", "base_model", "language"} & set(matter)
     for text in found.values():

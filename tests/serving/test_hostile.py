@@ -97,7 +97,7 @@ def test_what_is_not_utf_8_is_noted_once_with_its_line(
     given(b"hello\nr\xe9server\nr\xe9server\n", monkeypatch)
     run_tool(serving, monkeypatch)
     noted = capsys.readouterr().err.splitlines()
-    assert noted == ["note: line 2 of standard input is not UTF-8; it is read with \\ufffd for the bytes that are not"]
+    assert noted == ["note: line 2 of standard input is not UTF-8; it is read with \\ufffd for what is not"]
 
 
 @pytest.mark.usefixtures("reading")
