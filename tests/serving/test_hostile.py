@@ -179,7 +179,9 @@ def test_without_any_input_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 @pytest.mark.usefixtures("reading")
-@pytest.mark.parametrize("reader", ["closed", "full"])
+@pytest.mark.parametrize(
+    "reader", ["closed", pytest.param("full", marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux"))]
+)
 def test_a_closed_pipe_ends_it_quietly_and_a_full_disk_with_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reader: str
 ) -> None:
