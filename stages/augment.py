@@ -2,20 +2,21 @@
 
 A small student learns the teacher's function better from many inputs than from the few that are labelled.
 
-In:  data/clinc/ (the training queries alone), models/teacher/, the teacher's cached logits.
+Call: python -m stages.augment TEACHER, with TEACHER the variant that answers.
+In:  data/clinc/ (the training queries alone), models/TEACHER/, its cached logits.
 Out: data/augmented/ (the queries; the teacher's answers to them and to the training queries).
 """
 
 from dataclasses import dataclass
 
-from intents.core import files, settings
+from intents.core import files, settings, variants
 from intents.core.errors import program
 from intents.core.settings import at_least
-from intents.core.variants import TEACHER, Variant
 from intents.data import augmented, logits
 from intents.data.augment import augment
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, encoder, inference
+from intents.training import trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +26,17 @@ class Augment:
     recipe: dict[str, float]  # how often each kind is made: splice, shuffle, thin, swap
 
 
-def main() -> None:
+def main(name: str) -> None:
     chosen = settings.load(Augment, "augment")
-    teacher = files.require(Variant(TEACHER).folder, Variant(TEACHER).made_by)
+    run = settings.load(trainer.Run, "run")
+    teacher = variants.model(name)
+    source = files.require(teacher.folder, teacher.made_by)
 
     texts = augment(Corpus().texts("train"), chosen.number, chosen.seed, chosen.recipe)
-    model, tokenizer = encoder.load_classifier(teacher), checkpoints.load_tokenizer(teacher)
-    answers = inference.logits_of(model, tokenizer, texts)
+    model, tokenizer = encoder.load_classifier(source), checkpoints.load_tokenizer(source)
+    answers = inference.logits_of(model, tokenizer, texts, bfloat16=trainer.in_bfloat16(run))
 
-    augmented.save(texts, logits.load(TEACHER)["train"], answers)
+    augmented.save(texts, logits.load(name)["train"], answers)
 
 
 if __name__ == "__main__":

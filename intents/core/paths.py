@@ -6,6 +6,7 @@ DATA = Path("data")
 CLINC = DATA / "clinc"  # the canonical data set
 AUGMENTED = DATA / "augmented"  # unlabelled queries and the teacher's answers
 LOGITS = DATA / "logits"  # VARIANT.safetensors
+PRETRAINED = DATA / ".pretrained"  # checkpoints unpacked from the Python packages that carry them
 SCRATCH = DATA / ".training"  # checkpoints of runs that have not finished; outside of every stage's outs
 MODELS = Path("models")  # VARIANT/
 RELEASE = Path("release")  # the deployed model

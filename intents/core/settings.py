@@ -21,6 +21,7 @@ SECTIONS = (
         "run",
         "dataset",
         "teacher",
+        "second_teacher",
         "augment",
         "student",
         "distill",

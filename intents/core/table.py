@@ -13,6 +13,8 @@ class Table:
 
     student: str  # the student that pruning, quantization-aware training and sensitivity work on
     rows: dict[str, dict[str, str]]  # what the groups of conf/ add; the lists below are made of it
+    teachers: dict[str, str]  # each with the section that has its settings
+    answers: str  # the teacher whose answers students learn
     controls: dict[str, str]  # a student trained without the teacher: the student that it is compared with
     models: list[str]  # in float32; the teacher is among them
     onnx_models: list[str]  # those exported to ONNX
@@ -20,7 +22,7 @@ class Table:
     torch_models: list[str]  # those brought to int8 in PyTorch
     torch_methods: list[str]  # of int8 there
     qat: list[str]  # the student of quantization-aware training, if any
-    augmented: list[str]  # the teacher, where a student learns from unlabelled queries
+    augmented: list[str]  # the teacher that answers unlabelled queries, where a student learns from them
 
 
 def load() -> Table:

@@ -2,13 +2,13 @@
 
 A variant is a model in one of its forms. Its name is that of its folder, its logits, its figures and its row:
 
-    MODEL                 float32 in PyTorch      teacher, half, half-movement
+    MODEL                 float32 in PyTorch      teacher, teacher-mpnet, half, half-movement
     MODEL-torch-METHOD    int8 in PyTorch         half-torch-dynamic
     MODEL-onnx            float32 as ONNX         half-onnx
     MODEL-ort-METHOD      int8 in ONNX Runtime    half-movement-ort-static
 
-MODEL is `teacher`, a student (a section of `student`), or a student with what was done to it: STUDENT-METHOD for a
-section of `prune`, STUDENT-qat after quantization-aware training.
+MODEL is `teacher`, `teacher-NAME` for the second teacher, a student (a section of `student`), or a student with what
+was done to it: STUDENT-METHOD for a section of `prune`, STUDENT-qat after quantization-aware training.
 """
 
 import re
@@ -56,7 +56,10 @@ class Variant:
 
     @property
     def technique(self) -> str | None:
-        """What was done to the student: a method of pruning, or `qat`; None for a teacher or a student as it is."""
+        """What was done to the student: a method of pruning, or `qat`; None for a student as it is.
+
+        Of the second teacher: its name.
+        """
         return self.model.partition("-")[2] or None
 
     @property
@@ -100,8 +103,8 @@ class Variant:
                 return f"dvc repro onnx-export@{self.model}"
             case Form.ORT:
                 return f"dvc repro ort-quantize@{self.model}-{self.method}"
-        if self.model == TEACHER:
-            return "dvc repro finetune-teacher"
+        if self.student == TEACHER:
+            return f"dvc repro finetune-teacher@{self.model}"
         if self.technique is None:
             return f"dvc repro distill@{self.student}"
         return f"dvc repro qat@{self.student}" if self.technique == QAT else f"dvc repro prune@{self.technique}"

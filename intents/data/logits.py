@@ -12,10 +12,25 @@ from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
 from intents.core import files, paths, variants
+from intents.core.errors import PipelineError
 
 
 def path(variant: str) -> Path:
     return paths.LOGITS / f"{variant}.safetensors"
+
+
+def load_from(file: str, key: str) -> dict[str, np.ndarray]:
+    """The logits in the file that a setting names.
+
+    Args:
+        key: of the setting, for errors to name.
+
+    Raises:
+        PipelineError: it is no file of logits, or not there.
+    """
+    if Path(file) != path(Path(file).stem):
+        raise PipelineError(f"`{key}` is {file!r}; allowed: {path('TEACHER')}, with TEACHER the name of a variant")
+    return load(Path(file).stem)
 
 
 def save(variant: str, logits: Mapping[str, np.ndarray]) -> None:

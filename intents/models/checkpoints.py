@@ -5,7 +5,6 @@ is refused. No remote code is trusted.
 """
 
 import logging
-from importlib.util import find_spec
 from pathlib import Path
 
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
@@ -14,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from intents.core import files
 from intents.core.errors import PipelineError
 from intents.data.corpus import Intents
-from intents.models import pooled  # noqa: F401 (importing it makes transformers know the model)
+from intents.models import carried, pooled  # noqa: F401 (importing it makes transformers know the model)
 
 WEIGHTS = "model.safetensors"
 PATTERNS = ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"]
@@ -30,7 +29,7 @@ def locate(checkpoint: str, package: str | None, revision: str | None, sha256: s
 
     Args:
         checkpoint: a local folder, or the id of a model on the Hub.
-        package: an installed Python package whose `model` folder carries the same files, tried before the Hub.
+        package: of `carried.CARRIERS`, tried before the Hub.
         revision: the Hub commit to download.
         sha256: expected digest of model.safetensors; None for a folder of your own.
 
@@ -51,8 +50,8 @@ def _folder(checkpoint: str, package: str | None, revision: str | None) -> Path:
         return Path(checkpoint)
     if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
         raise PipelineError(f"checkpoint folder {checkpoint!r} does not exist in {Path.cwd()}")
-    if package and (spec := find_spec(package)) and spec.submodule_search_locations:
-        return Path(spec.submodule_search_locations[0]) / "model"
+    if package and (folder := carried.folder_of(package)):
+        return folder
     if not revision:
         raise PipelineError(f"{checkpoint!r} is no folder here, and to fetch it from the Hub a revision must be given")
     from huggingface_hub import snapshot_download

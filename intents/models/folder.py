@@ -45,12 +45,15 @@ def trained(
     data: Corpus,
     *,
     splits: tuple[str, ...] = corpus.JUDGED,
+    bfloat16: bool = False,
     facts: Callable[[Path], Mapping[str, Any]] = lambda _: {},
 ) -> Callable[[Path], Made]:
     """What `publish` makes of a model that was trained. What answers is what was saved: it is read back.
 
     Args:
         splits: those whose queries it answers.
+        bfloat16: as in `inference.logits_of`; not for a model that is converted, since its logits are what the
+            conversion is compared with.
         facts: called with the folder.
     """
 
@@ -58,7 +61,9 @@ def trained(
         model.save_pretrained(folder)
         save_tokenizer(folder, tokenizer)
         saved = encoder.load_classifier(folder)
-        answers = {split: inference.logits_of(saved, tokenizer, data.texts(split)) for split in splits}
+        answers = {
+            split: inference.logits_of(saved, tokenizer, data.texts(split), bfloat16=bfloat16) for split in splits
+        }
         return Made(answers, facts(folder))
 
     return make

@@ -19,11 +19,18 @@ from intents.core.errors import PipelineError
 ASCII = [chr(code) for code in range(33, 127)]  # printable, and no space
 
 
-def needed(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], at_least: int = 1) -> list[int]:
+def needed(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], at_least: int = 1, common: int = 0) -> list[int]:
     """The ids of the pieces to keep, in increasing order.
 
     They are the special tokens, each printable ASCII character that the vocabulary has, alone and as the continuation
-    of a word, and each piece that `texts` hold at least so often.
+    of a word, each piece that `texts` hold at least so often, and common words. A word that training never saw is not
+    learnt, but its vector says which words it is like; its letters do not.
+
+    Args:
+        texts: the training queries.
+        at_least: how often they hold a piece that is kept.
+        common: how many words of ASCII letters to keep from the beginning of the vocabulary, seen or not. BERT's
+            vocabulary is sorted by frequency.
 
     Raises:
         PipelineError: the tokenizer is no WordPiece tokenizer.
@@ -33,7 +40,10 @@ def needed(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], at_least: i
     vocabulary = tokenizer.get_vocab()
     kept = {piece for piece, count in counts.items() if count >= at_least} | set(tokenizer.all_special_ids)
     kept |= {vocabulary[form] for sign in ASCII for form in (sign, prefix + sign) if form in vocabulary}
-    return sorted(kept)
+    words = sorted(
+        place for piece, place in vocabulary.items() if piece.isascii() and piece.isalpha() and len(piece) > 1
+    )
+    return sorted(kept | set(words[:common]))
 
 
 def cut_tokenizer(tokenizer: PreTrainedTokenizerFast, kept: Sequence[int]) -> PreTrainedTokenizerFast:

@@ -20,8 +20,9 @@ from intents.training.unlabelled import Unlabelled, squared_error, with_unlabell
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation(trainer.Schedule):
-    """How a model learns from the teacher: L = alpha · CE + (1 − alpha) · KD, over a schedule."""
+    """How a model learns from a teacher: L = alpha · CE + (1 − alpha) · KD, over a schedule."""
 
+    answers: str  # the file of the teacher's logits
     alpha: float = between(0, 1)  # weight of the cross-entropy with the labels
     temperature: float = above(0)  # softens both distributions
 

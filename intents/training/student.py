@@ -18,7 +18,7 @@ from intents.training.distillation import Distillation
 from intents.training.trainer import Run
 
 Objective = Enum("Objective", ["labels_and_divergence", "logits"])
-OWN = ("alpha", "temperature", "epochs", "batch_size", "learning_rate", "warmup", "weight_decay")
+OWN = ("answers", "alpha", "temperature", "epochs", "batch_size", "learning_rate", "warmup", "weight_decay")
 
 
 @dataclass(kw_only=True)  # not frozen: OmegaConf fills a section within a section in place
@@ -32,6 +32,14 @@ class Shape:
     dropout: float = between(0, 1, open_high=True)
 
 
+@dataclass(kw_only=True)
+class Vocabulary:
+    """What is kept of the teacher's word pieces (intents/models/vocabulary.py)."""
+
+    seen: int = at_least(1)  # pieces that the training queries hold so often or more
+    common: int = at_least(0)  # and so many of the most common words, seen in training or not
+
+
 @dataclass(frozen=True, kw_only=True)
 class Student:
     """A section of `student` in params.yaml. It starts from one of `layers`, `checkpoint` and `shape`."""
@@ -41,8 +49,8 @@ class Student:
     revision: str | None
     sha256: str | None
     shape: Shape | None  # a BERT from scratch, but for its word vectors: the principal components of the teacher's
-    vocabulary: int | None = at_least(1)  # with `shape`: keep the pieces that training holds so often; null: all
-    answers: str  # the teacher's answers that it learns from: data/logits/teacher.safetensors, or data/augmented
+    vocabulary: Vocabulary | None  # with `shape`: the pieces to keep; null: all
+    answers: str  # the file of a teacher's logits that it learns from, or data/augmented
     objective: Objective  # alpha · CE + (1 − alpha) · T² · KL, or the squared error of the logits
     seed: int | None = at_least(0)  # null: that of `run`
     # Each of these is null for the value of `distill`.
@@ -97,7 +105,7 @@ def initial(
         )
     model, words = encoder.load_classifier(folder), None
     if student.vocabulary is not None:
-        kept = needed(tokenizer, data.texts("train"), student.vocabulary)
+        kept = needed(tokenizer, data.texts("train"), student.vocabulary.seen, student.vocabulary.common)
         words = cut_rows(model.get_input_embeddings().get_parameter("weight"), kept)
         tokenizer = cut_tokenizer(tokenizer, kept)
     shape = dataclasses.asdict(student.shape)

@@ -1,15 +1,14 @@
-"""The out-of-scope rule: its threshold against a search that tries every threshold on every resample, in fractions."""
+"""The out-of-scope rule: its threshold against the definition, query by query and threshold by threshold."""
 
-from fractions import Fraction
-from itertools import pairwise
-from statistics import median
+import math
+from statistics import NormalDist, quantiles
 
 import numpy as np
 import pytest
 
 from intents.evaluation import threshold
 
-INTENTS, INSIDE, OUTSIDE = 3, 16, 8  # powers of two: then the sums of floats are exact, and so are ties
+INTENTS, INSIDE, OUTSIDE = 3, 16, 8
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,32 +20,46 @@ def drawn(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return logits.astype(np.float32), labels
 
 
-def search(logits: np.ndarray, labels: np.ndarray, rate: Fraction, resamples: int, seed: int) -> float:
-    """The same threshold by the definition alone: on each resample the one with the best expected accuracy."""
-    score = [float(np.log(np.exp(row[:-1].astype(float)).sum())) for row in logits]
-    order = sorted(range(len(labels)), key=lambda query: score[query])
-    ranked = [score[query] for query in order]
-    thresholds = [ranked[0] - 1, *((low + high) / 2 for low, high in pairwise(ranked))]
-    halves = [[query for query in order if (labels[query] == INTENTS) == outside] for outside in (True, False)]
-
-    def accuracy(threshold: float, queries: list[int]) -> Fraction:
-        decided = [INTENTS if score[query] < threshold else int(logits[query].argmax()) for query in queries]
-        right = sum(answer == labels[query] for answer, query in zip(decided, queries, strict=True))
-        return Fraction(int(right), len(queries))
-
-    draw, best = np.random.default_rng(seed), []
-    for _ in range(resamples):
-        outside, inside = ([half[place] for place in draw.integers(len(half), size=len(half))] for half in halves)
-        best.append(max(thresholds, key=lambda at: rate * accuracy(at, outside) + (1 - rate) * accuracy(at, inside)))
-    return median(best)
+def expected(logits: np.ndarray, labels: np.ndarray, rate: float, at: float) -> float:
+    """The expected accuracy with a threshold where each query's score is not a number but a normal distribution."""
+    total = 0.0
+    for outside, share in ((True, rate), (False, 1 - rate)):
+        rows = [row for row in range(len(labels)) if (labels[row] == INTENTS) == outside]
+        score = [math.log(sum(math.exp(value) for value in logits[row, :-1].astype(float))) for row in rows]
+        low, _, high = quantiles(score, n=4, method="inclusive")
+        width = 0.9 * min(float(np.std(score)), (high - low) / 1.34) * len(score) ** -0.2
+        for row, centre in zip(rows, score, strict=True):
+            under = NormalDist(centre, width).cdf(at)  # the chance that the rule says "out of scope"
+            right = int(logits[row].argmax()) == labels[row]
+            total += share / len(rows) * (under * outside + (1 - under) * right)
+    return total
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("rate", [Fraction(1, 4), Fraction(1, 2)])
-def test_the_threshold_is_the_median_of_the_best_ones_of_the_resamples(seed: int, rate: Fraction) -> None:
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_no_threshold_is_better_on_the_smoothed_scores(seed: int, rate: float) -> None:
     logits, labels = drawn(seed)
-    found = threshold.calibrate(logits, labels, float(rate), resamples=15, seed=seed)
-    assert found == pytest.approx(search(logits, labels, rate, 15, seed), abs=1e-9)
+    found = threshold.calibrate(logits, labels, rate)
+    score = np.log(np.exp(logits[:, :-1].astype(float)).sum(axis=1))
+    others = np.linspace(score.min(), score.max(), 200)
+    best = max(expected(logits, labels, rate, at) for at in others)
+    assert expected(logits, labels, rate, found) == pytest.approx(best, abs=2e-4)
+    assert np.ptp([expected(logits, labels, rate, at) for at in others]) > 0.01  # it matters which one
+
+
+def test_one_query_more_moves_the_threshold_little() -> None:
+    logits, labels = drawn(1)
+    found = threshold.calibrate(logits, labels, 0.2)
+    without = [
+        threshold.calibrate(np.delete(logits, row, 0), np.delete(labels, row), 0.2) for row in range(len(labels))
+    ]
+    spread = np.ptp(np.log(np.exp(logits[:, :-1]).sum(axis=1)))
+    assert max(abs(other - found) for other in without) < 0.25 * spread
+
+
+def test_scores_that_are_all_alike_give_a_threshold_that_is_finite() -> None:
+    logits = np.zeros((4, INTENTS + 1), np.float32)
+    assert math.isfinite(threshold.calibrate(logits, np.array([0, 1, INTENTS, INTENTS]), 0.2))
 
 
 def test_the_more_is_expected_out_of_scope_the_higher_the_threshold() -> None:

@@ -31,7 +31,7 @@ def test_no_query_of_validation_or_test_plays_a_part(built: Path, overrides: lis
         path = paths.CLINC / f"{split}.jsonl"
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps(row | {"text": f"zebra {row['text']}"}) + "\n" for row in rows))
-    run(augment)
+    run(augment, "teacher")
     assert (paths.AUGMENTED / augmented.QUERIES).read_bytes() == before
     assert b"zebra" not in before
 
@@ -43,10 +43,10 @@ def test_each_word_is_one_of_training(reading: Path) -> None:
 
 def test_the_same_settings_give_the_same_bytes_and_another_seed_others(built: Path, overrides: list[str]) -> None:
     before = contents(paths.AUGMENTED)
-    run(augment)
+    run(augment, "teacher")
     assert contents(paths.AUGMENTED) == before
     compose(*overrides, "augment.seed=1")
-    run(augment)
+    run(augment, "teacher")
     assert contents(paths.AUGMENTED)[augmented.QUERIES] != before[augmented.QUERIES]
 
 
@@ -54,5 +54,5 @@ def test_more_queries_than_can_be_made_are_refused_and_nothing_is_lost(built: Pa
     before = contents(paths.AUGMENTED)
     compose(*overrides, "augment.number=50000", "augment.recipe={splice: 0.0, thin: 0.0, swap: 0.0, shuffle: 1.0}")
     with pytest.raises(PipelineError, match="queries were asked for"):
-        run(augment)
+        run(augment, "teacher")
     assert contents(paths.AUGMENTED) == before

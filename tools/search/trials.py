@@ -70,7 +70,7 @@ class Task:
         teacher, data = Variant(TEACHER), Corpus()
         folder = files.require(teacher.folder, teacher.made_by)
         start = student.source(self.student, self.name, folder) / checkpoints.WEIGHTS
-        _, _, answers = lessons(self.student)
+        _, _, answers = lessons(self.student, self.name)
         used = dict.fromkeys((*answers, folder / "tokenizer.json"), teacher.made_by)
         used |= dict.fromkeys((*data.learnt_from, data.folder / "intents.json"), corpus.MADE_BY)
         fixed = {key: value for key, value in dataclasses.asdict(self.distillation).items() if key not in PARAMETERS}
@@ -118,7 +118,7 @@ def objective(task: Task, space: Space) -> Callable[[Trial], float]:
     What all trials have in common is loaded here, once; each starts from the same student, as `distill` would.
     """
     data = Corpus()
-    teacher_logits, unlabelled, _ = lessons(task.student)
+    teacher_logits, unlabelled, _ = lessons(task.student, task.name)
     inputs = task.inputs(space)
     trainer.seed_everything(task.run)
     start, tokenizer = student.initial(task.student, task.name, Variant(TEACHER).folder, data)
