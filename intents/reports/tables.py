@@ -26,6 +26,12 @@ def faster_than_onnx(variants: Rows, name: str) -> float | None:
     return variants[TEACHER_ONNX]["p50_ms"] / variants[name]["p50_ms"] if TEACHER_ONNX in variants else None
 
 
+def second_teachers(variants: Rows) -> list[str]:
+    """The teachers other than the one that every variant is compared with."""
+    models = [name for name in variants if parse(name).form is Form.TORCH]
+    return [name for name in models if name != TEACHER and parse(name).student == TEACHER]
+
+
 def results(variants: Rows, best: str | None, shown: Rows | None = None) -> str:
     """The main table: accuracy, size and latency.
 

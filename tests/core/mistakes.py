@@ -191,6 +191,16 @@ IN_MODELS = {
             setting("teacher.checkpoint", "some/other")(folder),
         ),
     ),
+    "answers that are no teacher's logits": Mistake(
+        ("stages.distill", "half"),
+        ("`student.half.answers` is 'reports/teacher.csv'; allowed: data/logits/TEACHER.safetensors, with TEACHER",),
+        setting("student.half.answers", "reports/teacher.csv"),
+    ),
+    "a technique's answers from elsewhere": Mistake(
+        ("stages.prune", "movement"),
+        ("`prune.movement.answers` is 'data/augmented'; allowed: data/logits/TEACHER.safetensors",),
+        setting("prune.movement.answers", "data/augmented"),
+    ),
     "a student that is not declared": Mistake(
         ("stages.distill", "nobody"), ("params.yaml has no section `student.nobody`", "make params")
     ),

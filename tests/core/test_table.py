@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, compose
 from core.mistakes import setting
+from omegaconf import OmegaConf
 
 from intents.core import table, variants
 from intents.core.errors import PipelineError
@@ -16,7 +17,7 @@ def declared() -> list[str]:
 
 @pytest.mark.usefixtures("project")
 def test_float_models_come_first_then_int8_in_pytorch_then_each_exported_model() -> None:
-    compose("student=[half,labels]", "prune=[movement]", "qat=none")
+    compose("student=[half,labels]", "prune=[movement]", "qat=none", "second_teacher=none")
     assert declared() == [
         *("teacher", "half", "labels", "half-movement", "half-torch-dynamic", "half-torch-static"),
         *("teacher-onnx", "teacher-ort-dynamic", "teacher-ort-static"),
@@ -67,8 +68,22 @@ def test_pruning_and_training_for_int8_go_by_the_student_that_is_named_last() ->
 @pytest.mark.usefixtures("project")
 def test_unlabelled_queries_are_made_once_where_a_student_learns_from_them_and_not_otherwise() -> None:
     for students, expected in (("half,labels", []), ("half,narrow", ["teacher"]), ("half,narrow,slim", ["teacher"])):
-        compose(f"student=[{students}]")
+        compose(f"student=[{students}]", "second_teacher=none")
         assert table.load().augmented == expected
+
+
+@pytest.mark.usefixtures("project")
+def test_students_learn_the_answers_of_the_second_teacher_if_there_is_one() -> None:
+    for second, answers in (("none", "teacher"), ("mpnet", "teacher-mpnet")):
+        compose("student=[half,narrow]", f"second_teacher={second}")
+        composed = OmegaConf.load("params.yaml")
+        file = f"data/logits/{answers}.safetensors"
+        found = [composed.student.half.answers, composed.prune.movement.answers, composed.qat.answers]
+        assert found == [file] * 3
+        assert table.load().augmented == [answers]
+        assert list(table.load().teachers) == sorted({"teacher", answers})
+        assert ("teacher-mpnet" in declared()) == (second == "mpnet")
+        assert "teacher-mpnet-onnx" not in declared()  # it is timed, and not converted
 
 
 @pytest.mark.parametrize("key", ["onnx_models", "torch_models"])

@@ -29,7 +29,8 @@ def test_what_was_saved_comes_back_as_float32(here: Path) -> None:
 @pytest.mark.parametrize(
     ("variant", "stage"),
     [
-        ("teacher", "finetune-teacher"),
+        ("teacher", "finetune-teacher@teacher"),
+        ("teacher-mpnet", "finetune-teacher@teacher-mpnet"),
         ("labels", "distill@labels"),
         ("half-movement", "prune@movement"),
         ("half-qat", "qat@half"),

@@ -36,6 +36,28 @@ def test_pieces_seen_often_enough_are_kept(tokenizer: PreTrainedTokenizerFast, a
     assert set(tokenizer.all_special_tokens) <= names
 
 
+@pytest.mark.parametrize("common", [0, 1, 500])
+def test_so_many_of_the_most_common_words_are_kept_beside_what_was_seen(
+    tokenizer: PreTrainedTokenizerFast, common: int
+) -> None:
+    seen = set(needed(tokenizer, TEXTS, 2))
+    kept = set(needed(tokenizer, TEXTS, 2, common))
+    added = tokenizer.convert_ids_to_tokens(sorted(kept - seen))
+    assert seen <= kept
+    assert len(added) <= common
+    assert all(word.isascii() and word.isalpha() and len(word) > 1 for word in added)
+    if common:  # the first words of BERT's vocabulary
+        assert "the" in tokenizer.convert_ids_to_tokens(sorted(kept))
+    if common > 1:
+        assert len(added) > 0.9 * common
+        rarest = max(kept - seen)
+        between = range(min(kept - seen), rarest)
+        words = [
+            piece for piece in tokenizer.convert_ids_to_tokens(list(between)) if piece.isascii() and piece.isalpha()
+        ]
+        assert {word for word in words if len(word) > 1} <= set(tokenizer.convert_ids_to_tokens(sorted(kept)))
+
+
 def test_texts_whose_pieces_were_all_kept_are_split_as_before(tokenizer: PreTrainedTokenizerFast) -> None:
     small = cut_tokenizer(tokenizer, needed(tokenizer, TEXTS))
     for text in TEXTS:

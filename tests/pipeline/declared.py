@@ -14,8 +14,14 @@ from intents.core.techniques import names
 # The specification: what each stage feeds. It is that of the design, stage by stage, and not read from dvc.yaml.
 MODELS = ("teacher", "half", "narrow", "half-movement", "half-structured", "half-qat")
 FEEDS = {
-    "fetch-clinc": {"finetune-teacher"},
-    "finetune-teacher": {"distill@half", "distill@labels", "augment@teacher", "onnx-export@teacher", "evaluate"},
+    "fetch-clinc": {"finetune-teacher@teacher"},
+    "finetune-teacher@teacher": {
+        "distill@half",
+        "distill@labels",
+        "augment@teacher",
+        "onnx-export@teacher",
+        "evaluate",
+    },
     "augment@teacher": {"distill@narrow"},
     "distill@narrow": {"onnx-export@narrow", "evaluate"},
     "distill@half": {
@@ -105,7 +111,8 @@ def sections_read(stage: str) -> set[str]:
         for node in ast.walk(ast.parse((ROOT / module).read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.load"
     ]
-    return {re.sub(r"\{.*?\}", "*", ast.unparse(call.args[1]).lstrip("f").strip("\"'")) for call in calls}
+    named = [ast.unparse(call.args[1]) if not isinstance(call.args[1], ast.Name) else "*" for call in calls]
+    return {re.sub(r"\{.*?\}", "*", name.lstrip("f").strip("\"'")) for name in named}
 
 
 def sections_declared(stage: str) -> set[str]:

@@ -20,7 +20,8 @@ def test_it_writes_so_many_queries_and_the_teachers_answers_to_them(reading: Pat
     assert len(texts) == 100
     teacher = encoder.load_classifier(paths.MODELS / "teacher")
     found = inference.logits_of(teacher, checkpoints.load_tokenizer(paths.MODELS / "teacher"), texts)
-    np.testing.assert_allclose(answers["unlabelled"], found, atol=1e-5)
+    # bfloat16, where the CPU has it, keeps 8 significant bits.
+    np.testing.assert_allclose(answers["unlabelled"], found, rtol=0.02, atol=0.1)
     np.testing.assert_array_equal(answers["train"], logits.load("teacher")["train"])
 
 

@@ -153,7 +153,7 @@ def test_answers_that_are_not_those_of_the_cached_logits_are_told(overrides: lis
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        ("models/teacher", "models/teacher/model.safetensors not found; run `dvc repro finetune-teacher`"),
+        ("models/teacher", "models/teacher/model.safetensors not found; run `dvc repro finetune-teacher@teacher`"),
         ("models/half-torch-dynamic/int8.safetensors", "int8.safetensors not found; run `dvc repro quantize@half-dyn"),
         ("models/half-ort-static/model.onnx", "model.onnx not found; run `dvc repro ort-quantize@half-static`"),
         ("models/half-ort-static/tokenizer.json", "models/half-ort-static/tokenizer.json not found; run `make repro`"),

@@ -78,13 +78,13 @@ def test_after_a_wrong_student_everything_is_as_before(
 @pytest.mark.parametrize("student", STUDENTS)
 def test_without_the_teachers_logits_it_says_what_to_run(taught: Path, student: str) -> None:
     (taught / TEACHERS_LOGITS).unlink()
-    with pytest.raises(PipelineError, match=r"teacher.safetensors not found; run `dvc repro finetune-teacher`"):
+    with pytest.raises(PipelineError, match=r"teacher.safetensors not found; run `dvc repro finetune-teacher@teacher`"):
         run(distill, student)
 
 
 def test_without_the_teacher_it_says_what_to_run(taught: Path) -> None:
     shutil.rmtree(taught / "models/teacher")
-    with pytest.raises(PipelineError, match=r"models/teacher not found; run `dvc repro finetune-teacher`"):
+    with pytest.raises(PipelineError, match=r"models/teacher not found; run `dvc repro finetune-teacher@teacher`"):
         run(distill, "half")
 
 

@@ -98,7 +98,7 @@ def test_models_left_out_of_the_variants_are_left_out_of_every_file() -> None:
         ("data/logits/teacher-onnx.safetensors", "run `dvc repro onnx-export@teacher`"),
         ("data/logits/labels.safetensors", "run `dvc repro distill@labels`"),
         ("reports/models/half-structured.json", "half-structured.json not found; run `dvc repro prune@structured`"),
-        ("models/teacher", "models/teacher/model.safetensors not found; run `dvc repro finetune-teacher`"),
+        ("models/teacher", "models/teacher/model.safetensors not found; run `dvc repro finetune-teacher@teacher`"),
         ("models/half-torch-dynamic/int8.safetensors", "int8.safetensors not found; run `dvc repro quantize@half-dyn"),
         ("models/half-ort-static/model.onnx", "model.onnx not found; run `dvc repro ort-quantize@half-static`"),
     ],

@@ -139,7 +139,7 @@ def test_the_variant_looked_at_stands_beside_the_teacher_and_its_own_model(
         ("reports/sensitivity/dynamic.json", "dvc repro sensitivity@dynamic"),
         ("models/half-torch-dynamic/int8.safetensors", "dvc repro quantize@half-dynamic"),
         ("models/half/model.safetensors", "dvc repro distill@half"),
-        ("data/logits/teacher.safetensors", "dvc repro finetune-teacher"),
+        ("data/logits/teacher.safetensors", "dvc repro finetune-teacher@teacher"),
     ],
 )
 def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(built: Path, gone: str, made_by: str) -> None:

@@ -85,7 +85,7 @@ def test_movement_pruning_is_shown_on_the_student_in_int8(page: str) -> None:
         ("models/half/model.safetensors", "dvc repro distill@half"),
         ("models/half-torch-dynamic/int8.safetensors", "dvc repro quantize@half-dynamic"),
         ("models/half-movement/model.safetensors", "dvc repro prune@movement"),
-        ("data/logits/teacher.safetensors", "dvc repro finetune-teacher"),
+        ("data/logits/teacher.safetensors", "dvc repro finetune-teacher@teacher"),
         ("data/logits/half.safetensors", "dvc repro distill@half"),
         ("data/clinc/validation.jsonl", "dvc repro fetch-clinc"),
         ("reports/latency.json", "dvc repro benchmark"),

@@ -125,7 +125,7 @@ def test_a_technique_that_params_yaml_does_not_choose_is_refused(project: Path) 
     ("gone", "message"),
     [
         ("models/half", "models/half not found; run `dvc repro distill@half`"),
-        ("data/logits/teacher.safetensors", "teacher.safetensors not found; run `dvc repro finetune-teacher`"),
+        ("data/logits/teacher.safetensors", "teacher.safetensors not found; run `dvc repro finetune-teacher@teacher`"),
         ("data/clinc/train.jsonl", "train.jsonl not found; run `dvc repro fetch-clinc`"),
     ],
 )

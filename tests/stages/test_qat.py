@@ -169,7 +169,7 @@ def test_a_layer_that_there_is_not_is_refused(built: Path, overrides: list[str])
     ("gone", "message"),
     [
         ("models/half", "models/half not found; run `dvc repro distill@half`"),
-        ("data/logits/teacher.safetensors", "teacher.safetensors not found; run `dvc repro finetune-teacher`"),
+        ("data/logits/teacher.safetensors", "teacher.safetensors not found; run `dvc repro finetune-teacher@teacher`"),
         ("data/clinc/train.jsonl", "train.jsonl not found; run `dvc repro fetch-clinc`"),
     ],
 )

@@ -107,7 +107,7 @@ def test_a_model_of_qat_keeps_the_scheme_that_it_was_trained_with(built: Path, o
     [
         ("half", "dynamic", "distill@half"),
         ("half", "static", "distill@half"),
-        ("teacher", "dynamic", "finetune-teacher"),
+        ("teacher", "dynamic", "finetune-teacher@teacher"),
         ("half-qat", "static", "qat@half"),
         ("half-structured", "static", "prune@structured"),
     ],

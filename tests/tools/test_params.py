@@ -36,6 +36,7 @@ SCHEMAS = {
     "run": trainer.Run,
     "dataset": fetch_clinc.Dataset,
     "teacher": finetune_teacher.Teacher,
+    "second_teacher": finetune_teacher.Teacher,
     "augment": augment.Augment,
     "distill": distillation.Distillation,
     "qat": qat.QuantizationAwareTraining,

@@ -406,7 +406,7 @@ def test_a_student_that_does_not_go_by_the_searched_values_is_refused(
 
 def test_missing_logits_say_what_makes_them(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("data/logits/teacher.safetensors").unlink()
-    with pytest.raises(PipelineError, match=r"teacher.safetensors not found; run `dvc repro finetune-teacher`"):
+    with pytest.raises(PipelineError, match=r"teacher.safetensors not found; run `dvc repro finetune-teacher@teacher`"):
         run_tool(tune, monkeypatch)
 
 

@@ -14,7 +14,9 @@ from intents.core.settings import parse
 from intents.training import distillation, trainer
 from intents.training.distillation import Distillation, DistillationTrainer, distil, distillation_loss
 
-SCHEDULE = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.0}
+SCHEDULE = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.0} | {
+    "answers": "data/logits/teacher.safetensors"
+}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

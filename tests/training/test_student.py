@@ -21,7 +21,14 @@ NOTHING = {field.name: None for field in dataclasses.fields(Student)} | {
     "objective": "labels_and_divergence",
 }
 SHAPE = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 24, "dropout": 0.0}
-DISTILL = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.0}
+DISTILL = {
+    "answers": "data/logits/teacher.safetensors",
+    "epochs": 1,
+    "batch_size": 8,
+    "learning_rate": 0.01,
+    "warmup": 0.1,
+    "weight_decay": 0.0,
+}
 
 
 def of(**settings: object) -> Student:
@@ -60,9 +67,9 @@ def test_a_student_from_a_checkpoint_has_its_layers_and_a_head_for_our_intents(
     assert model.classifier.weight.shape == (4, 32)
 
 
-@pytest.mark.parametrize("vocabulary", [None, 2])
+@pytest.mark.parametrize("vocabulary", [None, {"seen": 2, "common": 0}, {"seen": 2, "common": 200}])
 def test_a_student_from_a_shape_has_it_and_knows_no_more_words_than_asked_for(
-    built_once: Path, vocabulary: int | None
+    built_once: Path, vocabulary: dict[str, int] | None
 ) -> None:
     data, teacher = Corpus(built_once / "data/clinc"), built_once / "models/teacher"
     model, tokenizer = student.initial(of(shape=SHAPE, vocabulary=vocabulary), "narrow", teacher, data)
@@ -70,6 +77,9 @@ def test_a_student_from_a_shape_has_it_and_knows_no_more_words_than_asked_for(
     words = model.get_input_embeddings().weight.shape[0]
     assert words == len(tokenizer)
     assert (words < 1000) == (vocabulary is not None)
+    if vocabulary:
+        alone = student.initial(of(shape=SHAPE, vocabulary=vocabulary | {"common": 0}), "narrow", teacher, data)[1]
+        assert vocabulary["common"] * 0.8 <= words - len(alone) <= vocabulary["common"]
     assert model.classifier.weight.shape == (4, 16)
 
 
@@ -99,8 +109,10 @@ def test_a_student_learns_by_its_own_alpha_if_it_has_one(own: float | None, expe
     assert found == parse(Distillation, DISTILL | {"alpha": expected, "temperature": 4.0}, "distill")
 
 
-@pytest.mark.parametrize(("key", "value"), [("temperature", 1.0), ("epochs", 2), ("warmup", 0.0), ("batch_size", 4)])
-def test_every_value_of_a_lesson_can_be_a_students_own(key: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"), [("temperature", 1.0), ("epochs", 2), ("warmup", 0.0), ("answers", "data/augmented")]
+)
+def test_every_value_of_a_lesson_can_be_a_students_own(key: str, value: float | str) -> None:
     shared = parse(Distillation, DISTILL | {"alpha": 0.2, "temperature": 4.0}, "distill")
     assert of(layers=[1], **{key: value}).lesson(shared) == dataclasses.replace(shared, **{key: value})
 
