@@ -6,7 +6,9 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ import torch
 import yaml
 from filelock import FileLock
 from transformers import BertConfig, BertModel
+from warm import started
 
 from intents.core import files, table, variants
 from intents.data import corpus, sources
@@ -97,10 +100,18 @@ def write_data_set(folder: Path, published: dict[str, list[list[str]]]) -> list[
 
 def compose(*overrides: str) -> None:
     """params.yaml in the current folder, from the project's conf/ and overrides in Hydra's grammar."""
-    target, here = Path("params.yaml").absolute(), Path.cwd()
+    Path("params.yaml").write_text(composed(overrides))
+
+
+@cache
+def composed(overrides: tuple[str, ...]) -> str:
+    """The text of that params.yaml: conf/ stays as it is while tests run, and most of them compose the same."""
+    here = Path.cwd()
     os.chdir(ROOT)
     try:
-        params.compose(target, overrides=overrides)
+        with tempfile.TemporaryDirectory() as folder:
+            params.compose(Path(folder) / "params.yaml", overrides=overrides)
+            return (Path(folder) / "params.yaml").read_text()
     finally:
         os.chdir(here)
 
@@ -116,10 +127,12 @@ def run_tool(tool: object, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> 
     tool.main()
 
 
-def program(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def program(
+    folder: Path, *arguments: str, python: str | Path = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """`python -m ARGUMENTS` in `folder`, as a user runs a stage there."""
     return subprocess.run(
-        [sys.executable, "-m", *arguments],
+        [python, "-m", *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
@@ -147,6 +160,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(os.environ.get("TEST_PROJECT", base / "shared"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder to come first on PATH: its `python` has torch and transformers loaded."""
+    with started(tmp_path_factory.mktemp("warm")) as folder:
+        yield folder
 
 
 def once(folder: Path, make: Callable[[Path], None]) -> Path:

@@ -1,6 +1,6 @@
 """What a user can get wrong ends with one line that says what and what instead, and with nothing half-written.
 
-Every mistake is made in a process of its own, as a user makes it.
+Every mistake is made in a process of its own, as a user makes it; the packages of that process are loaded already.
 """
 
 import os
@@ -37,15 +37,14 @@ def copy(built_once: Path, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def outcomes(built_once: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def outcomes(built_once: Path, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     def attempt(name: str) -> Outcome:
         mistake, folder = MISTAKES[name], folders[name]
         copy(built_once, folder)
         mistake.change(folder)
         before = contents(folder)
-        done = program(
-            folder, *mistake.command, CLINC150_MIRROR=str(folder / "mirror"), HF_HOME=str(folder.parent), NO_PROXY="*"
-        )
+        mirror = str(folder / "mirror")
+        done = program(folder, *mistake.command, python=warm / "python", CLINC150_MIRROR=mirror, NO_PROXY="*")
         return Outcome(done, before, contents(folder))
 
     folders = {name: tmp_path_factory.mktemp("mistake") / "project" for name in MISTAKES}

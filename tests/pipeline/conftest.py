@@ -45,7 +45,7 @@ PARTS = ("stages", "intents", "tools", "conf", "data/sample")
 FILES = ("dvc.yaml", "LICENSE", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 
 
-def make(folder: Path, checkpoint: Path) -> None:
+def make(folder: Path, checkpoint: Path, warm: Path) -> None:
     """Lay out the project in `folder`, a Git repository, and run all its stages."""
     for name in PARTS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -57,39 +57,40 @@ def make(folder: Path, checkpoint: Path) -> None:
     (folder / "conf/tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
-        environment(monkeypatch)
+        environment(monkeypatch, warm)
         subprocess.run(["git", "init", "--quiet"], check=True)
         params.compose(folder / "params.yaml", "tiny")
         done = subprocess.run([sys.executable, "-m", "dvc", "repro"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of a user in an activated environment, outside of any experiment."""
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+def environment(monkeypatch: pytest.MonkeyPatch, warm: Path) -> None:
+    """That of a user in an activated environment, outside of any experiment; its `python` is the one in `warm`."""
+    for folder in (Path(sys.executable).parent, warm):
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     monkeypatch.delenv("PYTHONPATH", raising=False)
 
 
 @pytest.fixture(scope="session")
-def run_once(shared: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_once(shared: Path, tiny_checkpoint: Path, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project for the tests of this process."""
-    source = once(shared / "pipeline", lambda folder: make(folder, tiny_checkpoint))
+    source = once(shared / "pipeline", lambda folder: make(folder, tiny_checkpoint, warm))
     return Path(shutil.copytree(source, tmp_path_factory.mktemp("pipeline") / "project"))
 
 
 @pytest.fixture
-def repository(run_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(run_once: Path, warm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """That project as the current folder; a test leaves it as it was."""
-    environment(monkeypatch)
+    environment(monkeypatch, warm)
     monkeypatch.chdir(run_once)
     return run_once
 
 
 @pytest.fixture
-def copy(run_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def copy(run_once: Path, warm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that project as the current folder, to do with as one likes."""
-    environment(monkeypatch)
+    environment(monkeypatch, warm)
     shutil.copytree(run_once, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     return tmp_path / "copy"

@@ -1,6 +1,7 @@
 """A change reruns the stages that read it and those downstream of them, and no other."""
 
 import json
+import re
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ from tools import params
 LEAVES = list(params.leaves(compose_tiny()))
 # Which model a stage reads or writes: another one changes the graph itself. What reads these is tested, no more.
 NAMES = [leaf for leaf in LEAVES if leaf.endswith((".student", ".answers"))]
+
+
+NAMED = re.findall(r"\$\{([\w.]+)\}", (ROOT / "dvc.yaml").read_text())
+
+
+def section_of(leaf: str) -> str:
+    """The section that DVC reports for it: `distill`, `prune.movement`."""
+    group, option, *_ = leaf.split(".")
+    return f"{group}.{option}" if group in params.TECHNIQUES else group
 
 
 def params_of(stage: str) -> str:
@@ -54,16 +64,18 @@ def edit(path: Path, keys: list[str], value: Any = None) -> None:
 def reruns(folder: Path, leaves: list[str]) -> dict[str, Rerun]:
     """What DVC would run after each of these parameters alone had changed; params.yaml is put back afterwards.
 
-    DVC reports each section for itself, so leaves of different sections are changed at once; but for those that say
-    which stages there are, or what one hangs on.
+    DVC reports each section for itself, and so each technique's of those that have one, so leaves of different ones are
+    changed at once; but for those that dvc.yaml names, which say what stages there are, or what one hangs on.
     """
     path = folder / "params.yaml"
     original, found = path.read_text(), {}
-    alone = [leaf for leaf in leaves if leaf in NAMES or leaf.startswith(("variants.", "sensitivity.model"))]
-    rest = [leaf for leaf in leaves if leaf not in alone]
-    by_section = [[leaf for leaf in rest if leaf.split(".")[0] == name] for name in yaml.safe_load(original)]
+    alone = [leaf for leaf in leaves if leaf in NAMES or leaf in NAMED]
+    by_section: dict[str, list[str]] = {}
+    for leaf in leaves:
+        if leaf not in alone:
+            by_section.setdefault(section_of(leaf), []).append(leaf)
     try:
-        for together in (*zip_longest(*by_section), *([leaf] for leaf in alone)):
+        for together in (*zip_longest(*by_section.values()), *([leaf] for leaf in alone)):
             path.write_text(original)
             edit(path, [leaf for leaf in together if leaf])
             with Repo(folder) as repo:

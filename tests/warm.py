@@ -1,0 +1,120 @@
+"""A `python` that starts at once: each `python -m MODULE` is a fork of a process that has the heavy packages loaded.
+
+A stage run from a shell spends most of its time on importing torch and transformers, and the tests here run some
+hundred. So DVC and the tests that call programs find a `python` on PATH that hands the call to a server, started by
+`started` for one process of pytest: the server forks, and the fork runs the module with the caller's folder,
+environment, arguments and streams. What a test sees is what it would see of a new process: its status, its output and
+its files, and none of this project's modules loaded before. It is multiprocessing's forkserver with its preloaded
+modules, for programs that other programs start.
+
+The packages are loaded once, with the environment of the server: what they read of it at import is the same for all.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+# What costs seconds, and no more: all else a program has to import for itself.
+PRELOADED = ("torch", "datasets", "transformers.trainer", "transformers.models.bert.modeling_bert")
+
+# It has no package to import, not even site's. What is no `python -m` is not for the server.
+CLIENT = """#!{python} -IS
+import os, sys
+words = sys.argv[1:]
+if words[:1] != ["-m"]:
+    os.execv({python!r}, ["python", *words])
+import json, socket
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+call = json.dumps([words[1:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [len(call).to_bytes(8, "big")], [0, 1, 2])
+server.sendall(call)
+status = server.recv(1)
+sys.exit(status[0] if status else "error: the server of warm.py is gone")
+"""
+
+
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Path]:
+    """A server, and the folder with its `python`, to come first on PATH.
+
+    Args:
+        folder: an empty one, for the program and the home of Hugging Face's cache.
+    """
+    # The path of a socket has a hundred characters or fewer, and those of pytest's folders are longer.
+    with tempfile.TemporaryDirectory() as name:
+        address = f"{name}/socket"
+        client = folder / "python"
+        client.write_text(CLIENT.format(python=sys.executable, address=address))
+        client.chmod(0o755)
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        command = [sys.executable, __file__, address]
+        with subprocess.Popen(
+            command, env=environment | {"HF_HOME": str(folder)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as server:
+            assert server.stdin
+            assert server.stdout
+            assert server.stdout.readline() == b"ready\n"
+            try:
+                yield folder
+            finally:
+                server.stdin.close()
+
+
+def serve(address: str) -> list[str]:
+    """Answer calls until standard input ends. In a fork, return the words of a call, set up as its caller is."""
+    for module in PRELOADED:
+        __import__(module)
+    assert threading.active_count() == 1  # a fork would lose the others
+    gc.freeze()  # else a fork that collects, above all as it ends, copies every page
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(64)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while listener in select.select([listener, sys.stdin], [], [])[0]:
+            connection, _ = listener.accept()
+            with connection:
+                if not os.fork():
+                    listener.close()
+                    return answer(connection)
+    sys.exit()
+
+
+def answer(connection: socket.socket) -> list[str]:
+    """Fork once more: this process waits and tells the caller how it ended; the fork returns the words."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    size, streams, _, _ = socket.recv_fds(connection, 8, 3)
+    with connection.makefile("rb") as call:
+        words, folder, environment = json.loads(call.read(int.from_bytes(size, "big")))
+    if program := os.fork():
+        status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
+        connection.sendall(bytes([status if status >= 0 else 128 - status]))  # as a shell tells of a signal
+        os._exit(0)
+    connection.close()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    return words
+
+
+if __name__ == "__main__":
+    base = sys.path[1:]  # without the folder of this file
+    sys.argv = serve(sys.argv[1])
+    sys.path = [str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *base]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
