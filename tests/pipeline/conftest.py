@@ -18,6 +18,7 @@ TINY = {
     "defaults": [
         "config",
         {"override dataset": "sample"},
+        {"override second_teacher": "none"},
         {"override student": ["half", "labels", "narrow"]},
         {"override prune": ["movement", "structured"]},
         {"override quantize": ["static"]},
