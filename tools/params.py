@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 CONF = Path("conf")
 TECHNIQUES = ("student", "quantize", "prune", "ort_quantize")  # groups of which dvc.yaml needs one option or more
+OPTIONAL = {"second_teacher": "mpnet", "qat": "simulated"}  # groups with an option `none`, and the other one
 CHOSEN = re.compile(r"^( *- (?:override )?experiment: *)\S+", re.MULTILINE)  # in the defaults of a main file
 EXPERIMENT = "DVC_EXP_NAME"  # set by `dvc exp run` for the commands that it runs
 
@@ -190,8 +191,9 @@ def _choices(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, s
             )
         if options != list(before[group]):
             found[group] = f"[{', '.join(options)}]"
-    if bool(after.get("qat")) != bool(before["qat"]):
-        found["qat"] = "simulated" if after.get("qat") else "none"
+    for group, option in OPTIONAL.items():
+        if bool(after.get(group)) != bool(before.get(group)):
+            found[group] = option if after.get(group) else "none"
     return found
 
 

@@ -18,6 +18,8 @@ LAYER = "bert.encoder.layer.3.output.dense"
 INTENTS = corpus.Intents(["alarm", "music", "weather", "oos"], dict.fromkeys(["alarm", "music", "weather"], "daily"))
 NOTHING: dict[str, object] = {
     "rows": {},
+    "teachers": {"teacher": "teacher"},
+    "answers": "teacher",
     "controls": {},
     "onnx_models": [],
     "onnx_methods": [],
