@@ -105,7 +105,7 @@ def test_the_machine_is_that_of_the_timings(report: dict[str, Any]) -> None:
 def test_best_is_the_fastest_within_the_budget_and_the_most_accurate_of_a_tie(report: dict[str, Any]) -> None:
     """half-torch-dynamic is faster, but needs torch; half-ort-dynamic is faster by less than the tie."""
     assert report["best"] == report["deployed"] == "half-ort-static"
-    assert report["budget"] == {"max_accuracy_drop": 0.02, "tie": 0.1}
+    assert report["budget"] == {"max_accuracy_drop": 0.03, "tie": 0.1}
 
 
 @pytest.mark.parametrize(
