@@ -12,7 +12,10 @@ from safetensors.numpy import save_file
 from intents.data import corpus
 from intents.data.corpus import Intents, Row
 
-ROWS = ("student=[half,labels]", "prune=structured", "qat=none", "quantize=dynamic", "ort_quantize=static")
+ROWS = (
+    *("second_teacher=none", "student=[half,labels]", "prune=structured", "qat=none"),
+    *("quantize=dynamic", "ort_quantize=static"),
+)
 VARIANTS = [
     *("teacher", "half", "labels", "half-structured", "half-torch-dynamic"),
     *(f"{model}-{form}" for model in ("teacher", "half", "half-structured") for form in ("onnx", "ort-static")),

@@ -29,25 +29,23 @@ def test_accuracies_are_over_all_over_those_in_scope_and_over_those_out_of_it() 
 
 
 def test_a_variant_is_assessed_by_arg_max_and_by_a_threshold_from_validation_alone() -> None:
-    threshold, row = quality.assess(
-        {"validation": LOGITS, "test": LOGITS}, {"validation": LABELS, "test": LABELS}, 0.25
-    )
+    threshold, row = quality.assess({"validation": LOGITS, "test": LOGITS}, {"validation": LABELS, "test": LABELS}, 0.5)
     assert 1.1 < threshold < 2
     assert row.pop("threshold") == threshold
     temperature, error = row.pop("temperature"), row.pop("ece")
-    assert temperature == pytest.approx(calibration.fit_temperature(LOGITS, LABELS, 0.25), abs=1e-6)
+    assert temperature == pytest.approx(calibration.fit_temperature(LOGITS, LABELS, 0.5), abs=1e-6)
     assert error == {
         name: calibration.expected_calibration_error(calibration.probabilities(LOGITS, value), LABELS)
         for name, value in (("before", 1.0), ("after", temperature))
     }
     assert len(row.pop("answers_sha256")) == 64
-    expected = 0.75 * 1.0 + 0.25 * 2 / 3
+    expected = 0.5 * 1.0 + 0.5 * 2 / 3
     assert row.pop("validation") == pytest.approx(
         {"accuracy": 4 / 6, "accuracy_with_rule": 5 / 6, "expected_accuracy_with_rule": expected}
     )
     assert row == pytest.approx(ACCURACIES)
     # All test queries out of scope in truth: the threshold stays as it is.
-    other = quality.assess({"validation": LOGITS, "test": LOGITS}, {"validation": LABELS, "test": LABELS[::-1]}, 0.25)
+    other = quality.assess({"validation": LOGITS, "test": LOGITS}, {"validation": LABELS, "test": LABELS[::-1]}, 0.5)
     assert (other[0], other[1]["temperature"]) == (threshold, temperature)
     assert other[1]["accuracy"] != row["accuracy"]
 

