@@ -20,8 +20,7 @@ from tools import params
 LEAVES = [leaf for leaf in params.leaves(compose_tiny()) if "." in leaf and not leaf.startswith("variants.teachers.")]
 # Which model a stage reads or writes: another one changes the graph itself. What reads these is tested, no more.
 NAMES = [leaf for leaf in LEAVES if leaf.endswith((".student", ".answers"))]
-
-
+# What dvc.yaml itself reads of params.yaml.
 NAMED = re.findall(r"\$\{([\w.]+)\}", (ROOT / "dvc.yaml").read_text())
 
 
