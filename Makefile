@@ -23,8 +23,8 @@ setup: .venv/installed ## set up .venv from requirements.txt
 demo: setup ## the pipeline on the embedded sample, a technique of each kind, offline, in .demo/
 	python -m tools.demo
 
-repro: params-check ## the whole pipeline on CLINC150; only what a change touches is run again
-	dvc repro
+repro: params-check ## the whole pipeline on CLINC150; only what a change touches is run again; JOBS=1: one stage at a time
+	@python -m tools.repro $(if $(JOBS),--jobs $(JOBS))
 	@python -m tools.readme
 
 # Answering needs three packages. Where .venv is set up already, it has them; else they alone are installed.
