@@ -13,6 +13,11 @@ Benchmark = Mapping[str, Any]
 NODES_SHOWN = 8  # of a sensitivity table: the costliest
 
 
+def readme_headline(benchmark: Benchmark) -> str:
+    """What the README opens with: accuracy, size and latency of the best variant, beside the teacher's."""
+    return render("headline.md.j2", **_shared(benchmark))
+
+
 def readme_summary(benchmark: Benchmark) -> str:
     """What the README says of the results: the best variant, and a table of the teacher, the front and the best.
 
