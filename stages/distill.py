@@ -46,7 +46,16 @@ def main(name: str) -> None:
     scratch = trainer.scratch_folder(name, lesson, chosen, run, weights, *answers, *data.learnt_from)
     alone = chosen.objective is Objective.logits
     log = distil(
-        model, tokenizer, data, teacher_logits, lesson, run, scratch, unlabelled=unlabelled, logits_alone=alone
+        model,
+        tokenizer,
+        data,
+        teacher_logits,
+        lesson,
+        run,
+        scratch,
+        unlabelled=unlabelled,
+        logits_alone=alone,
+        emphasis=chosen.emphasis,
     )
 
     folder.publish(name, data, folder.trained(model, tokenizer, data))

@@ -52,11 +52,14 @@ class DistillationTrainer(Trainer):
     Args:
         alpha, temperature: of the loss alpha · CE + (1 − alpha) · KD.
         logits_alone: the loss is the squared error of the logits instead.
+        emphasis: of that error, on likely answers (`squared_error`).
     """
 
-    def __init__(self, *, alpha: float, temperature: float, logits_alone: bool, **rest: Any) -> None:
+    def __init__(
+        self, *, alpha: float, temperature: float, logits_alone: bool, emphasis: float = 0.0, **rest: Any
+    ) -> None:
         super().__init__(**rest)
-        self.alpha, self.temperature, self.logits_alone = alpha, temperature, logits_alone
+        self.alpha, self.temperature, self.logits_alone, self.emphasis = alpha, temperature, logits_alone, emphasis
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -75,7 +78,7 @@ class DistillationTrainer(Trainer):
         outputs = model(**inputs)
         loss = outputs.loss
         if teacher is not None and self.logits_alone:
-            loss = squared_error(outputs.logits, teacher)
+            loss = squared_error(outputs.logits, teacher, self.emphasis, self.temperature)
         elif teacher is not None:
             softened = distillation_loss(outputs.logits, teacher, self.temperature)
             loss = self.alpha * loss + (1 - self.alpha) * softened
@@ -93,6 +96,7 @@ def distil(
     *,
     unlabelled: Unlabelled | None = None,
     logits_alone: bool = False,
+    emphasis: float = 0.0,
     **options: Any,
 ) -> trainer.Log:
     """Train `model` in place, on the labels and on what the teacher said.
@@ -102,6 +106,7 @@ def distil(
         scratch: where an interrupted run left its checkpoints, and this one keeps its own.
         unlabelled: further queries to learn from, which need `logits_alone`.
         logits_alone: learn the teacher's logits by their squared error, and no labels.
+        emphasis: of that error, on the answers that the teacher finds likely.
         options: of `trainer.train`, such as callbacks.
 
     Returns:
@@ -111,7 +116,11 @@ def distil(
     if unlabelled is not None:
         rows = with_unlabelled(rows, *unlabelled, tokenizer)
     engine = partial(
-        DistillationTrainer, alpha=settings.alpha, temperature=settings.temperature, logits_alone=logits_alone
+        DistillationTrainer,
+        alpha=settings.alpha,
+        temperature=settings.temperature,
+        logits_alone=logits_alone,
+        emphasis=emphasis,
     )
     return trainer.train(
         model,

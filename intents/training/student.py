@@ -52,6 +52,7 @@ class Student:
     vocabulary: Vocabulary | None  # with `shape`: the pieces to keep; null: all
     answers: str  # the file of a teacher's logits that it learns from, or data/augmented
     objective: Objective  # alpha · CE + (1 − alpha) · T² · KL, or the squared error of the logits
+    emphasis: float = between(0, 100)  # with `logits`: once more with this weight, likely answers in front
     seed: int | None = at_least(0)  # null: that of `run`
     # Each of these is null for the value of `distill`.
     alpha: float | None = between(0, 1)  # 1: it learns from the labels alone

@@ -38,7 +38,7 @@ def test_the_loss_is_that_of_the_formula(alpha: float, temperature: float) -> No
         return SimpleNamespace(loss=torch.nn.functional.cross_entropy(logits, labels), logits=logits)
 
     engine = DistillationTrainer.__new__(DistillationTrainer)
-    engine.alpha, engine.temperature, engine.logits_alone = alpha, temperature, False
+    engine.alpha, engine.temperature, engine.logits_alone, engine.emphasis = alpha, temperature, False, 0.0
     inputs = {"labels": torch.from_numpy(labels), "teacher_logits": torch.from_numpy(teacher)}
     assert float(engine.compute_loss(model, inputs)) == pytest.approx(expected)  # type: ignore[arg-type]
     without = {"labels": torch.from_numpy(labels)}  # as validation has it
@@ -80,7 +80,13 @@ def test_a_run_is_of_the_alpha_the_temperature_and_the_schedule_of_its_settings(
     assert (found["schedule"], found["run"], found["scratch"]) == (settings, "run", tmp_path)
     assert found["callbacks"] == ["mine"]
     found["engine"](model="model")
-    assert found["engine"] == {"model": "model", "alpha": 0.3, "temperature": 2.5, "logits_alone": False}
+    assert found["engine"] == {
+        "model": "model",
+        "alpha": 0.3,
+        "temperature": 2.5,
+        "logits_alone": False,
+        "emphasis": 0.0,
+    }
 
 
 @pytest.mark.parametrize(
