@@ -8,6 +8,8 @@ from datasets import Dataset, concatenate_datasets
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
+from intents.training.encoding import with_arrays
+
 
 class Unlabelled(NamedTuple):
     """Queries without labels, and what the teacher answered."""
@@ -64,4 +66,4 @@ def with_unlabelled(
         "labels": logits.argmax(axis=1),
         "teacher_logits": list(logits),
     }
-    return concatenate_datasets([labelled, Dataset.from_dict(columns, features=labelled.features)])
+    return with_arrays(concatenate_datasets([labelled, Dataset.from_dict(columns, features=labelled.features)]))

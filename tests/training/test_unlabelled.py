@@ -46,7 +46,7 @@ def test_unlabelled_rows_come_last_with_the_teachers_answers() -> None:
     both = with_unlabelled(labelled, ["flight", "book book"], logits, tokenizer)
     assert both["input_ids"][:] == [[1, 2, 3], [3], [1, 1]]
     assert both["labels"][:] == [1, 0, 1]
-    assert both["teacher_logits"][1:] == logits.tolist()
+    assert both["teacher_logits"][1:].tolist() == logits.tolist()
     assert both.column_names == labelled.column_names
     assert with_unlabelled(labelled, [], logits[:0], tokenizer) is labelled
 
