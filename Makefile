@@ -39,7 +39,7 @@ predict: $(SERVING)/installed ## answer QUERY with the model in release/; withou
 	@touch $@
 
 test: setup ## all tests
-	pytest --numprocesses auto --dist loadfile
+	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: setup ## formatting, lint and types
 	ruff format --check .

