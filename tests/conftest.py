@@ -211,8 +211,8 @@ def once(folder: Path, make: Callable[[Path], None]) -> Path:
 def tiny_checkpoint(shared: Path) -> Path:
     """A BERT of four tiny layers with random weights, as a Hugging Face folder.
 
-    Its tokenizer is MiniLM's with a sixth of the pieces. With all of them nine tenths of the space, and much time, that a
-    model here takes would be those of its embedding table.
+    Its tokenizer is MiniLM's with a sixth of the pieces. With all of them nine tenths of a model would be its embedding
+    table, which is trained, copied and hashed again and again.
     """
     return once(shared / "checkpoint", make_checkpoint)
 

@@ -11,7 +11,7 @@ from conftest import compose, contents, run
 from made import read
 
 from intents.core.errors import PipelineError
-from intents.reports import accuracy
+from intents.reports import accuracy, tradeoff
 from stages import plot
 
 PICTURES = {
@@ -25,6 +25,12 @@ def no_figure_stays_open() -> Iterator[None]:
     """A run that fails half-way leaves figures in the process, which ends with it but for these tests."""
     yield
     plt.close("all")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trade-off's picture is empty, for tests that look at something else: its labels take seconds to place."""
+    monkeypatch.setattr(tradeoff, "tradeoff", lambda *_: plt.figure())
 
 
 def size(picture: Path) -> tuple[int, int]:
@@ -81,7 +87,7 @@ def test_another_dpi_changes_the_pictures_and_nothing_else(built: Path, override
     assert size(built / "reports/figures/sizes.png")[0] == 2 * width
 
 
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("built", "quick")
 def test_a_picture_that_is_no_longer_drawn_does_not_stay() -> None:
     Path("reports/figures/old.png").touch()
     run(plot)
@@ -92,7 +98,7 @@ def edit(path: str, **values: object) -> None:
     Path(path).write_text(json.dumps(read(path) | values))
 
 
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("built", "quick")
 def test_without_a_deployable_variant_in_the_budget_the_report_says_which_one_is_deployed() -> None:
     edit("reports/benchmark.json", best=None, deployed="half-ort-dynamic")
     run(plot)
@@ -110,7 +116,7 @@ def test_without_a_deployable_variant_in_the_budget_the_report_says_which_one_is
         (None, ["teacher", "half-structured", "half-structured-ort-dynamic"]),
     ],
 )
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("built", "quick")
 def test_the_variant_looked_at_stands_beside_the_teacher_and_its_own_model(
     monkeypatch: pytest.MonkeyPatch, best: str | None, compared: list[str]
 ) -> None:
@@ -142,6 +148,7 @@ def test_the_variant_looked_at_stands_beside_the_teacher_and_its_own_model(
         ("data/logits/teacher.safetensors", "dvc repro finetune-teacher@teacher"),
     ],
 )
+@pytest.mark.usefixtures("quick")
 def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(built: Path, gone: str, made_by: str) -> None:
     (built / gone).unlink()
     before = contents(built)
