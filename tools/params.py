@@ -60,8 +60,9 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
             written = scratch.with_suffix(".yaml")
             try:
                 compose_and_dump(written, str(conf.resolve()), None, config, "plugins", list(overrides))
+                chosen = _loaded(written)
                 for group in [name for name in TECHNIQUES if (conf / name).is_dir()]:
-                    if not _loaded(written).get(group):
+                    if not chosen.get(group):
                         names = ", ".join(path.stem for path in sorted((conf / group).glob("*.yaml")))
                         raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
                 written.rename(scratch)
