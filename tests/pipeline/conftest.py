@@ -118,7 +118,7 @@ def commit(folder: Path) -> None:
 
 
 def command(folder: Path, *words: str) -> str:
-    """What `python -m WORDS` printed in `folder`, which must succeed."""
-    done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
+    """What `python -m WORDS` printed in `folder`, with the `python` on PATH, which must succeed."""
+    done = subprocess.run(["python", "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
