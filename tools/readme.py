@@ -4,11 +4,10 @@ python -m tools.readme           write it
 python -m tools.readme --check   exit 1 if README.md has another
 """
 
-import argparse
 from pathlib import Path
 
 from intents.core import files, paths
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.reports.results import readme_summary
 
 README = Path("README.md")
@@ -25,7 +24,7 @@ def updated(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.readme", description=__doc__.splitlines()[0])
+    parser = Parser("tools.readme", __doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if README.md has another")
     check = parser.parse_args().check
     text = files.require(README, "git checkout").read_text(encoding="utf-8")

@@ -8,7 +8,6 @@ the same run, since two runs may be of two machines) where its interval lies out
 it refuses a loss of accuracy on validation: test queries accept and refuse nothing.
 """
 
-import argparse
 import io
 import json
 import math
@@ -23,7 +22,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from intents.core import files, paths
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.core.settings import PARAMS
 from intents.core.variants import TEACHER
 from intents.evaluation import selection, statistics
@@ -211,7 +210,7 @@ def _in_both(before: Reports, after: Reports) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.review", description=__doc__.splitlines()[0])
+    parser = Parser("tools.review", __doc__)
     parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
     parser.add_argument(
         "--budget",

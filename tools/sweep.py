@@ -7,7 +7,6 @@ The workspace stays as it is; each experiment, NAME-1 and so on, can be looked a
 (`dvc exp apply NAME-1`). Out: reports/sweep/NAME/, NAME being what --name says.
 """
 
-import argparse
 import re
 import shlex
 import sys
@@ -27,7 +26,7 @@ from matplotlib.ticker import PercentFormatter
 from tqdm import tqdm
 
 from intents.core import files, paths
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.reports import style as pictures
 from intents.reports.markdown import percent, render
 from intents.reports.markdown import table as markdown_table
@@ -208,7 +207,7 @@ def write(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.sweep", description=__doc__.splitlines()[0])
+    parser = Parser("tools.sweep", __doc__)
     parser.add_argument("override", nargs="+", help="KEY=VALUE, or KEY=VALUE,VALUE,... to sweep over the values")
     parser.add_argument("--name", default="distill", help="the experiments are NAME-1, NAME-2, ... (default distill)")
     parser.add_argument("--target", help="the stage to run (default: distill, for the main student)")
