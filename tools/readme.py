@@ -6,7 +6,7 @@ python -m tools.readme --check   exit 1 if README.md has another
 
 from pathlib import Path
 
-from intents.core import files, paths
+from intents.core import files, paths, reading
 from intents.core.errors import Parser, PipelineError, run_program
 from intents.reports.results import readme_summary
 
@@ -20,7 +20,7 @@ def updated(text: str) -> str:
         raise PipelineError(f"{README} must hold each of the markers {START.strip()!r} and {END!r} once")
     before, rest = text.split(START)
     _, after = rest.split(END)
-    return before + START + readme_summary(files.read_json(paths.BENCHMARK, "dvc repro")) + END + after
+    return before + START + readme_summary(reading.benchmark(paths.BENCHMARK, "dvc repro")) + END + after
 
 
 def main() -> None:
