@@ -22,7 +22,7 @@ import torch
 from safetensors.numpy import load_file
 from transformers import Pipeline, pipeline
 
-from intents.core import files, paths, settings, table, variants
+from intents.core import files, paths, reading, settings, table, variants
 from intents.core.errors import program
 from intents.core.settings import at_least
 from intents.core.variants import TEACHER, Form, Variant
@@ -88,7 +88,8 @@ def main() -> None:
 
     data = Corpus()
     intents, texts = data.intents.names, data.texts("test")
-    rows = [variants.parse(name) for name in files.read_json(paths.MANIFEST, "dvc repro evaluate")]
+    manifest = reading.rows(reading.load(paths.MANIFEST, "dvc repro evaluate"))
+    rows = [variants.parse(name) for name in manifest]
     answerers = {variant.name: answerer(variant, intents, benchmark.threads) for variant in rows}
     drawn = random.Random(seed).sample(range(len(texts)), min(benchmark.queries, len(texts)))
     queries = [texts[row] for row in drawn]

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from intents.core import files, paths, settings, variants
+from intents.core import files, paths, reading, settings, variants
 from intents.core.errors import PipelineError, program
 from intents.core.variants import Variant
 from intents.data.corpus import Corpus
@@ -52,8 +52,8 @@ def chosen(benchmark: Any) -> Variant:
 
 def check_digest(variant: Variant) -> None:
     """Raise a PipelineError unless the file of a variant is the one that was judged."""
-    manifest = files.read_json(paths.MANIFEST, "dvc repro evaluate")
-    expected = manifest.get(variant.name, {}).get("sha256")
+    manifest = reading.rows(reading.load(paths.MANIFEST, "dvc repro evaluate"))
+    expected = manifest[variant.name]["sha256"]
     found = files.sha256_of_file(files.require(variant.weights, variant.made_by))
     if found != expected:
         raise PipelineError(
@@ -66,7 +66,7 @@ def main() -> None:
     rate = settings.load(OutOfScope, "out_of_scope").rate
     data = settings.load(Data, "dataset", part=True)
     origin = settings.load(Origin, "teacher", part=True)
-    benchmark = files.read_json(paths.BENCHMARK, "dvc repro select")
+    benchmark = reading.load(paths.BENCHMARK, "dvc repro select")
     variant = chosen(benchmark)
     check_digest(variant)
     row, model = benchmark["variants"][variant.name], Variant(variant.model)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
-from intents.core import files, paths, settings, table
+from intents.core import files, paths, reading, settings, table
 from intents.core.errors import program
 from intents.core.settings import at_least
 from intents.core.variants import TEACHER, Variant
@@ -64,7 +64,7 @@ def main() -> None:
     for name, variant in rows.items():
         threshold, figures = quality.assess(answers[name], labels, rule.rate)
         right[name] = quality.correct(answers[name]["test"], threshold, labels["test"])
-        made = files.read_json(paths.MADE / f"{name}.json", variant.made_by)[name]
+        made = reading.load(paths.MADE / f"{name}.json", variant.made_by)[name]
         found[name] = figures | {key: value for key, value in made.items() if key != "validation"}
         if parent := variant.parent:
             theirs = answers[parent.name]["validation"]

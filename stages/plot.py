@@ -5,6 +5,7 @@ In:  reports/ (benchmark.json, data.json, pruning/, sensitivity/), the logits of
 Out: reports/figures/*.png and reports/report.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from safetensors import safe_open
 
-from intents.core import files, paths, settings, variants
+from intents.core import files, paths, reading, settings, variants
 from intents.core.errors import program
 from intents.core.settings import between
 from intents.core.variants import TEACHER, Form, Variant
@@ -51,7 +52,7 @@ def weights_figure(variant: Variant) -> Figure:
 def pruning_figures(rows: tables.Rows) -> dict[str, Figure]:
     """A picture of what unstructured pruning set to zero, and one of what structured pruning kept."""
     made_by = {name: variants.parse(name).made_by for name, row in rows.items() if "encoder_sparsity" in row}
-    layers = {name: files.read_json(paths.PRUNING / f"{name}-layers.json", by) for name, by in made_by.items()}
+    layers = {name: reading.load(paths.PRUNING / f"{name}-layers.json", by) for name, by in made_by.items()}
     # Of a method that masks, a layer's entry is its share of zeros; of one that cuts out, what it kept.
     cut = [name for name, found in layers.items() if any(isinstance(row, dict) for row in found.values())]
     masked = {name: found for name, found in layers.items() if name not in cut}
@@ -80,13 +81,13 @@ def accuracy_figures(benchmark: dict[str, Any], data: Corpus) -> dict[str, Figur
     }
 
 
-def sensitivity_results(rows: tables.Rows) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
+def sensitivity_results(rows: tables.Rows) -> dict[str, tuple[Mapping[str, Any], pd.DataFrame]]:
     """Per method of int8 in ONNX Runtime, what the stage sensitivity found: the verdict, and a row per node."""
     methods = {variant.method for variant in map(variants.parse, rows) if variant.form is Form.ORT}
-    found = {}
+    found: dict[str, tuple[Mapping[str, Any], pd.DataFrame]] = {}
     for method in sorted(filter(None, methods)):
         made_by = f"dvc repro sensitivity@{method}"
-        verdict = files.read_json(paths.SENSITIVITY / f"{method}.json", made_by)
+        verdict = reading.load(paths.SENSITIVITY / f"{method}.json", made_by)
         nodes = pd.read_csv(files.require(paths.SENSITIVITY / f"{method}.csv", made_by), index_col="node")
         found[method] = (verdict, nodes)
     return found
@@ -94,8 +95,11 @@ def sensitivity_results(rows: tables.Rows) -> dict[str, tuple[dict[str, Any], pd
 
 def main() -> None:
     plot = settings.load(Plot, "plot")
-    benchmark: dict[str, Any] = files.read_json(paths.BENCHMARK, "dvc repro select")
-    description = files.read_json(paths.DATA_REPORT, "dvc repro fetch-clinc")
+    benchmark = reading.benchmark(paths.BENCHMARK)
+    description = reading.load(paths.DATA_REPORT, "dvc repro fetch-clinc")
+    for needed in ("train", "validation", "test", "overlaps"):
+        if not isinstance(description[needed], dict):
+            raise reading.lacking(paths.DATA_REPORT, description.made_by, f"has no object `{needed}`")
     rows = benchmark["variants"]
     table = pd.DataFrame.from_dict(rows, "index")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from intents.core import files, paths, settings, variants
+from intents.core import files, paths, reading, settings, variants
 from intents.core.errors import PipelineError, program
 from intents.core.settings import at_least, between
 from intents.core.variants import TEACHER
@@ -31,18 +31,21 @@ class Select:
 
 def main() -> None:
     select = settings.load(Select, "select")
-    evaluated = files.read_json(paths.EVALUATION, "dvc repro evaluate")["variants"]
-    manifest = files.read_json(paths.MANIFEST, "dvc repro evaluate")
-    timed = files.read_json(paths.LATENCY, "dvc repro benchmark")
-    for path, known in ((paths.MANIFEST, manifest), (paths.LATENCY, timed["variants"])):
+    judged = reading.load(paths.EVALUATION, "dvc repro evaluate")
+    evaluated = reading.rows(judged, "variants", ("accuracy", "accuracy_with_rule"))
+    manifest = reading.rows(reading.load(paths.MANIFEST, "dvc repro evaluate"), numbers=("size_mb", "parameters"))
+    clocked = reading.load(paths.LATENCY, "dvc repro benchmark")
+    timed = reading.rows(clocked, "variants", ("p50_ms", "speedup_vs_teacher"))
+    for path, known in ((paths.MANIFEST, manifest), (paths.LATENCY, timed)):
         if missing := [name for name in evaluated if name not in known]:
             raise PipelineError(f"{path} has no {missing[0]!r}, but {paths.EVALUATION} has; run `dvc repro select`")
 
     table: dict[str, dict[str, Any]] = {
         name: {
             **evaluated[name],
+            "validation": evaluated[name]["validation"],  # which is asked for, and so must be there
             **{key: manifest[name][key] for key in ("folder", "size_mb", "parameters")},
-            **timed["variants"][name],
+            **timed[name],
             "size_ratio_vs_teacher": manifest[TEACHER]["size_mb"] / manifest[name]["size_mb"],
             "deployable": variants.parse(name).deployable,
         }
@@ -53,7 +56,7 @@ def main() -> None:
         row["pareto"] = name in front
     best = selection.best_deployable(table, select.max_accuracy_drop, select.tie)
     report = {
-        "machine": timed["machine"],
+        "machine": clocked["machine"],
         "best": best,
         "deployed": best or selection.most_accurate_deployable(table),
         "budget": {"max_accuracy_drop": select.max_accuracy_drop, "tie": select.tie},

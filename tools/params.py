@@ -6,7 +6,6 @@ python -m tools.params --keep NAME  write what params.yaml says (after `dvc exp 
                                     conf/experiment/NAME.yaml, and choose it in the main file of conf/
 """
 
-import argparse
 import logging
 import os
 import re
@@ -24,8 +23,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError, safe_dump, safe_load
 
-from intents.core.errors import PipelineError, run_program
-from intents.core.files import new_file, write_text
+from intents.core.errors import Parser, PipelineError, run_program
+from intents.core.files import write_text
 from intents.core.settings import PARAMS
 
 log = logging.getLogger(__name__)
@@ -55,19 +54,15 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
     if not (conf / f"{config}.yaml").is_file():
         raise PipelineError(f"{conf / config}.yaml not found in {Path.cwd()}; run from the project's root")
     try:
-        with new_file(target) as scratch:
-            # Whether it writes YAML goes by the ending of the file's name.
-            written = scratch.with_suffix(".yaml")
-            try:
-                compose_and_dump(written, str(conf.resolve()), None, config, "plugins", list(overrides))
-                chosen = _loaded(written)
-                for group in [name for name in TECHNIQUES if (conf / name).is_dir()]:
-                    if not chosen.get(group):
-                        names = ", ".join(path.stem for path in sorted((conf / group).glob("*.yaml")))
-                        raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
-                written.rename(scratch)
-            finally:
-                written.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            written = Path(folder) / PARAMS  # whether it writes YAML goes by the ending of the file's name
+            compose_and_dump(written, str(conf.resolve()), None, config, "plugins", list(overrides))
+            chosen = _loaded(written)
+            for group in [name for name in TECHNIQUES if (conf / name).is_dir()]:
+                if not chosen.get(group):
+                    names = ", ".join(path.stem for path in sorted((conf / group).glob("*.yaml")))
+                    raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
+            text = written.read_text(encoding="utf-8")
     except (
         DvcException,
         HydraException,
@@ -77,6 +72,7 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
     ) as error:  # all of them Hydra's
         reason = " ".join(str(error.__cause__ or error).split())
         raise PipelineError(f"{CONF}/ does not compose: {reason}") from None
+    write_text(target, text)
 
 
 def leaves(content: Any, prefix: str = "") -> dict[str, Any]:
@@ -214,7 +210,7 @@ def _experiment(name: str, groups: Mapping[str, str], values: Mapping[str, Any])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.params", description=__doc__.splitlines()[0])
+    parser = Parser("tools.params", __doc__)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="write nothing; fail if they differ")
     mode.add_argument("--keep", metavar="NAME", help="write what params.yaml says into conf/, as experiment NAME")

@@ -4,13 +4,12 @@ python -m tools.readme           write it
 python -m tools.readme --check   exit 1 if README.md has another
 """
 
-import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from intents.core import files, paths
-from intents.core.errors import PipelineError, run_program
+from intents.core import files, paths, reading
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.reports.results import readme_headline, readme_summary
 
 README = Path("README.md")
@@ -24,7 +23,7 @@ def markers(block: str) -> tuple[str, str]:
 
 def updated(text: str) -> str:
     """`text` with what stands between each pair of markers replaced by what today's reports say."""
-    benchmark = files.read_json(paths.BENCHMARK, "dvc repro")
+    benchmark = reading.benchmark(paths.BENCHMARK, "dvc repro")
     for block, write in BLOCKS.items():
         start, end = markers(block)
         if text.count(start) != 1 or text.count(end) != 1:
@@ -36,7 +35,7 @@ def updated(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.readme", description=__doc__.splitlines()[0])
+    parser = Parser("tools.readme", __doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if README.md has another")
     check = parser.parse_args().check
     text = files.require(README, "git checkout").read_text(encoding="utf-8")

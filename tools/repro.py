@@ -8,7 +8,6 @@ written, as ever. The bytes are the same. A stage that reads the clock runs alon
 .dvc/tmp/repro/; where a person looks on, its last line is shown while it runs.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from tools import lock, programs
 
 ALONE = ("benchmark",)  # what runs beside it would be measured too
@@ -141,7 +140,7 @@ def run_in_sight(stages: Plan, jobs: int) -> str | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("tools.repro", __doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once (default: one for each core)")
     jobs = parser.parse_args().jobs
     if jobs < 1:

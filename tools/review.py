@@ -8,9 +8,7 @@ the same run, since two runs may be of two machines) where its interval lies out
 it refuses a loss of accuracy on validation: test queries accept and refuse nothing.
 """
 
-import argparse
 import io
-import json
 import math
 import subprocess
 from collections.abc import Mapping
@@ -22,8 +20,8 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from intents.core import files, paths
-from intents.core.errors import PipelineError, run_program
+from intents.core import paths, reading
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.core.settings import PARAMS
 from intents.core.variants import TEACHER
 from intents.evaluation import selection, statistics
@@ -50,9 +48,9 @@ class Reports:
         """The reports committed at a revision; None for those in the working tree."""
         return cls(
             params.leaves(OmegaConf.to_container(OmegaConf.create(_read(PARAMS, revision)))),
-            json.loads(_read(paths.BENCHMARK, revision)),
-            pd.read_csv(io.StringIO(_read(paths.CORRECT, revision)), index_col="test_row"),
-            pd.read_csv(io.StringIO(_read(paths.TIMINGS, revision))),
+            reading.checked(reading.parse(_read(paths.BENCHMARK, revision), paths.BENCHMARK, "make repro")),
+            _table(paths.CORRECT, revision, "test_row").set_index("test_row"),
+            _table(paths.TIMINGS, revision, "measure", "variant", "ms"),
         )
 
     @property
@@ -67,11 +65,22 @@ class Reports:
 
 def _read(path: Path, revision: str | None) -> str:
     if revision is None:
-        return files.require(path, "make repro").read_text(encoding="utf-8")
+        return reading.text(path, "make repro")
     shown = subprocess.run(["git", "show", f"{revision}:{path}"], capture_output=True, text=True, check=False)
     if shown.returncode:
         raise PipelineError(f"{path} at {revision}: {' '.join(shown.stderr.split())}")
     return shown.stdout
+
+
+def _table(path: Path, revision: str | None, *columns: str) -> pd.DataFrame:
+    """A CSV that has these columns."""
+    try:
+        found = pd.read_csv(io.StringIO(_read(path, revision)))
+    except ValueError as error:  # of which pandas' own are
+        raise PipelineError(f"{path} ({revision or 'here'}) is no table ({error}); run `make repro`") from None
+    if missing := [column for column in columns if column not in found]:
+        raise PipelineError(f"{path} ({revision or 'here'}) has no column `{missing[0]}`; run `make repro`")
+    return found
 
 
 def parameters(before: Reports, after: Reports) -> str:
@@ -211,7 +220,7 @@ def _in_both(before: Reports, after: Reports) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.review", description=__doc__.splitlines()[0])
+    parser = Parser("tools.review", __doc__)
     parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
     parser.add_argument(
         "--budget",

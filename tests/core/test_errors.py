@@ -18,7 +18,6 @@ from core.mistakes import MISTAKES
 from intents.core import errors
 
 MODELS = ("teacher", "half", "half-onnx")  # those that the programs here would read or write
-STAGES = {"distill": ("STUDENT",), "select": ()}
 
 
 class Outcome(NamedTuple):
@@ -102,16 +101,7 @@ def test_fewer_or_other_words_are_refused_and_nothing_runs(
         raise AssertionError
 
     assert call(main, monkeypatch, *words) == 2
-    assert capsys.readouterr().err.startswith("usage: stage")
-
-
-@pytest.mark.parametrize(("stage", "words"), STAGES.items())
-def test_help_says_what_a_stage_does_and_runs_nothing(tmp_path: Path, stage: str, words: tuple[str, ...]) -> None:
-    done = program(tmp_path, f"stages.{stage}", "--help")
-    assert done.returncode == 0, done.stderr
-    assert f"{stage}: " in done.stdout
-    assert ("Call: " in done.stdout) == bool(words)
-    assert contents(tmp_path) == {}
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_an_error_of_the_user_ends_with_one_line(
