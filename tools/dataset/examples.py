@@ -92,6 +92,7 @@ def arrays(path: Path, encoding: str | None) -> dict[str, list[tuple[Any, int]]]
     text = read_text(path, encoding)
     decode = json.JSONDecoder().raw_decode
     found: dict[str, list[tuple[Any, int]]] = {}
+    end = 0  # of the array that was read last
 
     def after(place: int) -> int:
         return SPACE.match(text, place).end()  # type: ignore[union-attr]
@@ -123,7 +124,6 @@ def arrays(path: Path, encoding: str | None) -> dict[str, list[tuple[Any, int]]]
             place = after(walk(after(colon + 1), f"{prefix}.{key}" if prefix else key))
         return place + 1
 
-    end = 0
     try:
         json.loads(text)  # the walk is after lines, and lets a comma too few pass
         walk(after(0), "")

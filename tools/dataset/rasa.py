@@ -68,9 +68,9 @@ def read_yaml(path: Path, options: Options) -> Iterator[Example]:
         root = yaml.compose(text, Loader=LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}," if mark else ""
+        where = f", line {mark.line + 1}," if mark else ""
         raise PipelineError(
-            f"{path}{line} is not valid YAML: {getattr(error, 'problem', None) or 'bad character'}"
+            f"{path}{where} is not valid YAML: {getattr(error, 'problem', None) or 'bad character'}"
         ) from None
     sections = _mapping(root)
     if "nlu" not in sections:
@@ -94,7 +94,7 @@ def read_yaml(path: Path, options: Options) -> Iterator[Example]:
 
 
 def _queries(node: Any, path: Path) -> Iterator[tuple[str, int]]:
-    """The queries of an intent, each with its line: a text of lines `- query`, or a list, of texts or of {text: ...}."""
+    """The queries of an intent, each with its line: a text of lines `- query`, or a list of texts or {text: ...}."""
     line = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode):
         block = node.style in ("|", ">")

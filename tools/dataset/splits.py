@@ -43,7 +43,7 @@ def make(examples: Sequence[Example], shares: Mapping[str, float], seed: int) ->
         else:
             [(intent, one)] = by_intent.items()
             to_share[intent].append(one)
-    sizes = Counter({split: 0 for split in missing})
+    sizes = Counter(dict.fromkeys(missing, 0))
     for intent, ours in sorted(to_share.items()):
         random.Random(f"{seed} {intent}").shuffle(ours)
         counts = _counts(len(ours), {split: shares[split] for split in missing}, sizes)

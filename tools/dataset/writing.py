@@ -61,9 +61,8 @@ def write(name: str, splits: Splits, origins: Sequence[str]) -> Written:
     assert {split: corpus.canonical(of) for split, of in sources.parse(text.encode(), DATA).items()} == rows
     folder = OWN / name
     domains = domains_of(splits, name)
-    with files.new_folder(folder) as scratch:
-        files.write_text(scratch / DATA, text)
-        files.write_json(scratch / DOMAINS, domains)
+    files.write_text(folder / DATA, text)  # file by file: what else lies in the folder is not ours
+    files.write_json(folder / DOMAINS, domains)
     option = CONF / f"{name}.yaml"
     settings = {
         "config": "local",
