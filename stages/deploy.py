@@ -63,13 +63,14 @@ def check_digest(variant: Variant) -> None:
 
 
 def main() -> None:
-    rate = settings.load(OutOfScope, "out_of_scope").rate
+    stated = settings.load(OutOfScope, "out_of_scope")
     data = settings.load(Data, "dataset", part=True)
     origin = settings.load(Origin, "teacher", part=True)
     benchmark = reading.load(paths.BENCHMARK, "dvc repro select")
     variant = chosen(benchmark)
     check_digest(variant)
     row, model = benchmark["variants"][variant.name], Variant(variant.model)
+    rate = None if "quantile" in row else stated.rate  # a quantile stands for no share of traffic
 
     with files.new_folder(paths.RELEASE) as folder:
         for part in (MODEL, TOKENIZER):

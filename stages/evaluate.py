@@ -62,7 +62,7 @@ def main() -> None:
     found: dict[str, dict[str, Any]] = {}
     right: dict[str, dict[str, np.ndarray]] = {}
     for name, variant in rows.items():
-        threshold, figures = quality.assess(answers[name], labels, rule.rate)
+        threshold, figures = quality.assess(answers[name], labels, rule.rate, rule.quantile)
         right[name] = quality.correct(answers[name]["test"], threshold, labels["test"])
         made = reading.load(paths.MADE / f"{name}.json", variant.made_by)[name]
         found[name] = figures | {key: value for key, value in made.items() if key != "validation"}

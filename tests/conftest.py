@@ -118,6 +118,7 @@ def write_data_set(folder: Path, published: dict[str, list[list[str]]]) -> list[
         "dataset.config=local",
         f"dataset.file={folder / 'micro.json'}",
         f"dataset.domains={folder / 'domains.json'}",
+        f"dataset.watched={folder}",
         f"dataset.file_sha256={files.sha256(content)}",
         f"dataset.rows_sha256={corpus.digest(rows)}",
     ]

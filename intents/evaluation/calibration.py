@@ -22,11 +22,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, rate: float) -> floa
 
     Args:
         logits: (queries, intents + 1), out-of-scope last.
-        labels: (queries,); both in-scope and out-of-scope queries must be among them.
+        labels: (queries,); in-scope queries must be among them. Without out-of-scope queries, all count alike.
         rate: expected share of out-of-scope queries, between 0 and 1.
     """
     outside = labels == logits.shape[1] - 1
-    weights = np.where(outside, rate / outside.sum(), (1 - rate) / (~outside).sum())
+    rate = rate if outside.any() else 0.0
+    weights = np.where(outside, rate / max(outside.sum(), 1), (1 - rate) / (~outside).sum())
     rows, exact = np.arange(len(labels)), logits.astype(np.float64)
 
     def loss(log_inverse: float) -> float:

@@ -210,7 +210,8 @@ def class_means(
 
     Args:
         model: untrained, but for its encoder's pretraining.
-        texts, labels: the training queries, and the number of the class of each; every class has one.
+        texts, labels: the training queries, and the number of the class of each. Every class has one, but for the last,
+            out of scope: without a text, its row begins opposite to all others.
 
     Raises:
         ValueError: a class has no text.
@@ -227,7 +228,10 @@ def class_means(
         classes = torch.as_tensor([int(labels[row]) for row in rows], device=model.device)
         sums.index_add_(0, classes, unit(vectors))
     model.train(was_training)
-    if missing := sorted(set(range(len(sums))) - {int(label) for label in labels}):
+    missing = sorted(set(range(len(sums))) - {int(label) for label in labels})
+    if missing == [len(sums) - 1]:
+        sums[-1] = -unit(sums[:-1]).sum(dim=0)
+    elif missing:
         raise ValueError(f"class {missing[0]} has no text, so it has no mean")
     return unit(sums).clone()
 

@@ -31,7 +31,7 @@ class Origin:
 
 
 def pages(
-    benchmark: Mapping[str, Any], variant: Variant, intents: int, rate: float, data: Data, origin: Origin
+    benchmark: Mapping[str, Any], variant: Variant, intents: int, rate: float | None, data: Data, origin: Origin
 ) -> dict[str, str]:
     """The texts of README.md and NOTICE, and of the checkpoint's licence where that asks to be passed on.
 
@@ -39,7 +39,7 @@ def pages(
         benchmark: the content of reports/benchmark.json.
         variant: the one that is deployed.
         intents: the number of intents in scope.
-        rate: the share of out-of-scope queries that the rule is calibrated for.
+        rate: the share of out-of-scope queries that the rule is calibrated for; None: there were none.
     """
     values = {
         "variant": variant,

@@ -64,11 +64,21 @@ def results(variants: Rows, best: str | None, shown: Rows | None = None) -> str:
 
 
 def scope(variants: Rows) -> str:
-    """In-scope accuracy and out-of-scope recall, by arg-max and with the rule."""
-    keys = ["in_scope_accuracy", "oos_recall", "in_scope_accuracy_with_rule", "oos_recall_with_rule"]
+    """In-scope accuracy and out-of-scope recall, by arg-max and with the rule; no recall where none can be known."""
+    columns = {
+        "in_scope_accuracy": "in scope, arg-max",
+        "oos_recall": "out of scope recalled, arg-max",
+        "in_scope_accuracy_with_rule": "in scope, rule",
+        "oos_recall_with_rule": "out of scope recalled, rule",
+    }
+    keys = [key for key in columns if all(row[key] is not None for row in variants.values())]
     rows = [[name, *(percent(row[key]) for key in keys), f"{row['threshold']:.2f}"] for name, row in variants.items()]
-    header = ["variant", "in scope, arg-max", "out of scope recalled, arg-max"]
-    return table([*header, "in scope, rule", "out of scope recalled, rule", "threshold"], rows)
+    return table(["variant", *(columns[key] for key in keys), "threshold"], rows)
+
+
+def quantile(variants: Rows) -> float | None:
+    """The quantile of the scores in scope that the thresholds are; None where there were others to calibrate on."""
+    return next((row["quantile"] for row in variants.values() if "quantile" in row), None)
 
 
 def latencies(variants: Rows) -> str:

@@ -23,7 +23,7 @@ class Rule(NamedTuple):
 
     intents: list[str]  # in label order, out-of-scope last
     threshold: float
-    rate: float  # the share of out-of-scope queries that threshold and temperature were calibrated for
+    rate: float | None  # of out-of-scope queries, that it was calibrated for; None: there were none to calibrate on
     temperature: float = 1.0  # logits are divided by it to become probabilities; the score reads them as they are
 
     def save(self, folder: Path) -> None:
@@ -69,7 +69,10 @@ def _number(value: Any) -> bool:
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "intents": (_names, "a list of two names or more, no two alike"),
     "threshold": (_number, "a number"),
-    "rate": (lambda value: _number(value) and 0 < value < 1, "a number above 0 and below 1"),
+    "rate": (
+        lambda value: value is None or (_number(value) and 0 < value < 1),
+        "a number above 0 and below 1, or null",
+    ),
     "temperature": (lambda value: _number(value) and value > 0, "a number above 0"),
 }
 

@@ -73,9 +73,13 @@ def test_a_wrong_recipe_is_refused(recipe: dict[str, float], message: str) -> No
         augment(TEXTS, 10, seed=0, recipe=recipe)
 
 
-@pytest.mark.parametrize("texts", [["two words"], []])
-def test_too_few_texts_are_refused(texts: list[str]) -> None:
-    with pytest.raises(
-        PipelineError, match=rf"10 queries were asked for, but {len(texts)} texts give \d different ones"
-    ):
-        augment(texts, 10, seed=0)
+@pytest.mark.parametrize("texts", [["word"], []])
+def test_texts_that_give_no_other_query_are_refused(texts: list[str]) -> None:
+    with pytest.raises(PipelineError, match=rf"10 queries were asked for, but {len(texts)} texts give no other one"):
+        augment(texts, 10, seed=0, recipe={"thin": 1.0})
+
+
+def test_few_short_texts_give_as_many_as_they_can_and_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    made = augment(["two words"], 10, seed=0, recipe={"thin": 1.0})
+    assert sorted(made) == ["two", "words"]
+    assert caplog.messages == ["10 queries were asked for; 1 texts gave 2 different ones"]

@@ -95,3 +95,11 @@ def test_another_configuration_of_the_data_set_is_named(benchmark: dict[str, Any
 def test_every_checkpoint_of_conf_names_its_licence() -> None:
     for path in (ROOT / "conf/teacher").glob("*.yaml"):
         assert yaml.safe_load(path.read_text())["licence"], path.name
+
+
+def test_without_queries_out_of_scope_the_card_claims_none_found(benchmark: dict[str, Any]) -> None:
+    benchmark["variants"][NAME] |= {"oos_recall_with_rule": None, "quantile": 0.02}
+    text = card.pages(benchmark, parse(NAME), 150, None, CLINC, MINILM)["README.md"]
+    assert "out of scope found" not in text
+    assert "The threshold is one under which 2.0 % of the\nvalidation queries" in text.replace("\n  ", "\n")
+    assert "None" not in text

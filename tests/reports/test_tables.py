@@ -116,3 +116,14 @@ def test_data_has_the_splits_that_there_are() -> None:
         "train": ["15,000", "250", "11", "21"],
         "test": ["15,000", "250", "11", "21"],
     }
+
+
+def test_recalls_that_cannot_be_known_are_left_out(variants: Variants) -> None:
+    assert "out of scope recalled, rule" in cells(tables.scope(variants))["variant"]
+    assert tables.quantile(variants) is None
+    unknown = {
+        name: row | {"oos_recall": None, "oos_recall_with_rule": None, "quantile": 0.02}
+        for name, row in variants.items()
+    }
+    assert cells(tables.scope(unknown))["variant"] == ["in scope, arg-max", "in scope, rule", "threshold"]
+    assert tables.quantile(unknown) == 0.02

@@ -77,3 +77,9 @@ def test_a_file_that_is_no_rule_is_refused(tmp_path: Path, content: str, message
 def test_without_a_rule_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"classifier\.json not found; run `make it`"):
         Rule.load(tmp_path, "make it")
+
+
+def test_a_rule_may_be_for_no_stated_share(tmp_path: Path) -> None:
+    rule = RULE._replace(rate=None)  # calibrated on queries in scope alone
+    rule.save(tmp_path)
+    assert Rule.load(tmp_path, "make it") == rule
