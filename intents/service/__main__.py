@@ -95,6 +95,7 @@ def main() -> None:
         create(classifier, limits),
         http=bounded(limits),
         ws="none",
+        loop="asyncio",
         log_level="error",
         access_log=False,
         server_header=False,

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from intents.service import page, rasa, reading, schema
 from intents.service.limits import Limits
 from intents.service.metrics import Measured, Metrics
-from intents.service.queue import Full, Queue
-from intents.service.reading import Question, Refused
+from intents.service.queue import FullError, Queue
+from intents.service.reading import Question, RefusedError
 from intents.serving.__main__ import as_json
 from intents.serving.classifier import Answer, Classifier
 
@@ -51,15 +51,15 @@ def create(classifier: Classifier, limits: Limits | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.add_middleware(Measured, metrics=metrics, paths=PATHS)
-    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(HTTPException, no_such_path)
     app.add_exception_handler(Exception, defect)
 
     async def answered(question: Question) -> list[Answer]:
         try:
             answers = await line.answers(question.texts, question.top)
-        except Full:
-            raise Refused(
+        except FullError:
+            raise RefusedError(
                 503, f"too many queries wait; allowed: {limits.waiting}. Try again in a second", {"Retry-After": "1"}
             ) from None
         metrics.count(answers)
@@ -84,7 +84,7 @@ def create(classifier: Classifier, limits: Limits | None = None) -> FastAPI:
     )
     async def parse(request: Request) -> Response:
         if mode := request.query_params.get("emulation_mode"):
-            raise Refused(400, f"emulation_mode is {reading.shown(mode)}; allowed: none, Rasa's own format")
+            raise RefusedError(400, f"emulation_mode is {reading.shown(mode)}; allowed: none, Rasa's own format")
         question = reading.message(await reading.body(request, limits), limits)
         (answer,) = await answered(question)
         return as_response(json.dumps(rasa.parsed(question.texts[0], answer)))
@@ -112,7 +112,7 @@ def as_response(content: str, status: int = 200, headers: Any = None) -> Respons
 
 
 async def refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, RefusedError)
     return as_response(json.dumps({"error": str(error)}), error.status, error.headers)
 
 

@@ -15,7 +15,7 @@ from intents.serving.classifier import BATCH, Answer, Classifier
 Outcome = list[Answer] | Exception
 
 
-class Full(Exception):
+class FullError(Exception):
     """The line is full."""
 
 
@@ -53,12 +53,12 @@ class Queue:
         """The answers to `texts`, in their order.
 
         Raises:
-            Full: they would be too many in the line.
+            FullError: they would be too many in the line.
         """
         if not texts:
             return []
         if self.waiting + len(texts) > self._most:
-            raise Full
+            raise FullError
         self.waiting += len(texts)
         future: asyncio.Future[list[Answer]] = self._loop.create_future()
         self._jobs.put(Job(texts, top, future))
@@ -85,7 +85,9 @@ class Queue:
     def _outcomes(self, group: list[Job]) -> list[Outcome]:
         """The answers of each job; if they fail together, each alone, so that none fails for another's sake."""
         try:
-            found = iter(self._classifier.batch([text for job in group for text in job.texts], max(j.top for j in group)))
+            found = iter(
+                self._classifier.batch([text for job in group for text in job.texts], max(j.top for j in group))
+            )
             return [[next(found) for _ in job.texts] for job in group]
         except Exception as error:
             if len(group) == 1:

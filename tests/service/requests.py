@@ -2,6 +2,8 @@
 
 import gzip
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -137,7 +139,7 @@ MESSAGES: dict[str, tuple[bytes, int, str]] = {
 class Sent(NamedTuple):
     method: str
     path: str
-    headers: dict[str, str | bytes] = {}
+    headers: Mapping[str, str | bytes] = MappingProxyType({})
     body: bytes = b""
 
 
@@ -273,7 +275,7 @@ SOCKETS: dict[str, tuple[list[bytes], list[int]]] = {
         ],
         [200],
     ),
-    "chunks without an end": ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{\"tex\r\n"], [408]),
+    "chunks without an end": ([HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"tex\r\n'], [408]),
     "a chunk whose size is none": ([HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n"], [400]),
     "a chunk whose size is too large": ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n"], [400]),
     "gzip in chunks": (
