@@ -2,9 +2,9 @@
 
 python -m tools.load --seconds 30
 
-It starts the service on this machine, asks it single queries over connections that stay open, and prints a table. Client
-and service share the cores. Requests are due at fixed times, whatever the service does; a latency is counted from the
-time when its request was due, so that one that had to wait is not taken for a fast one.
+It starts the service on this machine, asks it single queries over connections that stay open, and prints a table.
+Client and service share the cores. Requests are due at fixed times, whatever the service does; a latency is counted
+from the time when its request was due, so that one that had to wait is not taken for a fast one.
 """
 
 import argparse

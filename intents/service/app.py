@@ -1,7 +1,7 @@
 """The service: what each path does. The model answers in a thread of its own, never in the event loop."""
 
+import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +20,6 @@ from intents.serving.classifier import Answer, Classifier
 
 PATHS = frozenset({"/", "/predict", "/model/parse", "/health", "/metrics", "/openapi.json"})
 EXAMPLE = "wake me up at six"
-logger = logging.getLogger("uvicorn.error")
 
 
 def create(classifier: Classifier, limits: Limits | None = None) -> FastAPI:
@@ -62,6 +61,8 @@ def create(classifier: Classifier, limits: Limits | None = None) -> FastAPI:
             raise RefusedError(
                 503, f"too many queries wait; allowed: {limits.waiting}. Try again in a second", {"Retry-After": "1"}
             ) from None
+        except asyncio.CancelledError:
+            raise reading.stopping() from None
         metrics.count(answers)
         return answers
 

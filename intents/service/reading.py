@@ -58,9 +58,16 @@ async def body(request: Request, limits: Limits) -> bytes:
         raise RefusedError(
             408, f"the body did not come whole; allowed: {limits.seconds} seconds", {"Connection": "close"}
         ) from None
+    except asyncio.CancelledError:
+        raise stopping() from None
     except ClientDisconnect:  # nobody reads this; the request counts as a bad one
         raise RefusedError(400, "the connection was closed before the body was whole") from None
     return bytes(content)
+
+
+def stopping() -> RefusedError:
+    """What a request gets that is not done when the time for stopping is over."""
+    return RefusedError(503, "the service stops", {"Connection": "close", "Retry-After": "1"})
 
 
 def too_large(limits: Limits) -> RefusedError:

@@ -49,6 +49,18 @@ def everything(connection: socket.socket) -> bytes:
     return found
 
 
+def answered(connection: socket.socket) -> bytes:
+    """One answer, on a connection that stays open."""
+    found = b""
+    while True:
+        head, ended, body = found.partition(b"\r\n\r\n")
+        if ended and len(body) == int(re.findall(rb"content-length: (\d+)", head)[0]):
+            return found
+        some = connection.recv(1 << 16)
+        assert some, found
+        found += some
+
+
 def exchanged(port: int, pieces: Iterable[bytes]) -> bytes:
     """What comes back for pieces that are sent one after the other."""
     with connected(port) as connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from service.requests import CLOSING, HEAD, PLAY, SOCKETS, WHOLE
-from service.running import WAIT, connected, everything, exchanged, running, statuses
+from service.running import WAIT, answered, connected, everything, exchanged, running, statuses
 
 LIMITS = ("--seconds", "1", "--connections", "60")
 
@@ -91,7 +91,7 @@ def test_more_connections_than_are_allowed_are_told_so(port: int) -> None:
     try:
         for connection in held[:50]:
             connection.sendall(WHOLE)
-            assert statuses(connection.recv(1 << 16)) == [200]
+            assert statuses(answered(connection)) == [200]
         found = exchanged(port, [])
         assert statuses(found) == [503]
         assert b"retry-after: 1\r\n" in found
