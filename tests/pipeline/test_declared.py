@@ -67,6 +67,13 @@ def test_packages_import_only_packages_above_them() -> None:
     assert wrong == []
 
 
+def test_the_service_stands_on_serving_and_no_stage_on_the_service() -> None:
+    modules = [path.relative_to(ROOT) for path in (ROOT / "intents/service").glob("*.py")]
+    assert {path.parts[1] for module in modules for path in imports(module)} == {"core", "serving", "service"}
+    stages = [path.relative_to(ROOT) for path in (ROOT / "stages").glob("*.py")]
+    assert "service" not in {path.parts[1] for stage in stages for path in imports(stage)}
+
+
 def test_no_stage_imports_a_tool_or_another_stage() -> None:
     modules = [path.relative_to(ROOT) for path in (ROOT / "stages").glob("*.py")]
     assert {path for module in modules for path in imports(module) if path.parts[0] != "intents"} == set()
