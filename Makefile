@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo repro predict test lint lock accept readme-check params params-check keep sweep tune review
+.PHONY: help setup demo repro predict serve load test lint lock accept readme-check params params-check keep sweep tune review
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,20 @@ predict: $(SERVING)/installed ## answer QUERY with the model in release/; withou
 	$(PYTHON) -m venv .venv-serving
 	.venv-serving/bin/pip install --quiet --requirement requirements-serving.txt
 	@touch $@
+
+# So does serving, with four more.
+SERVICE := $(if $(wildcard .venv/installed),.venv,.venv-service)
+
+serve: $(SERVICE)/installed ## the model in release/ as a service at http://127.0.0.1:8000, or at PORT
+	$(SERVICE)/bin/python -m intents.service --port $(or $(PORT),8000)
+
+.venv-service/installed: requirements-service.txt requirements-serving.txt
+	$(PYTHON) -m venv .venv-service
+	.venv-service/bin/pip install --quiet --requirement requirements-service.txt
+	@touch $@
+
+load: setup ## the rate that the service can hold on this machine, and what it does at half and at twice that
+	python -m tools.load
 
 test: setup ## all tests
 	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder

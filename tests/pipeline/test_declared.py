@@ -51,7 +51,7 @@ def test_params_name_the_sections_that_are_loaded_and_no_other(stage: str) -> No
 # As docs/architecture.md has them: a package imports only packages above it.
 ORDER = (
     *("core", "data", "models", "training", "pruning", "int8", "onnx", "serving", "evaluation", "timing"),
-    *("reports", "primer"),
+    *("reports", "primer", "service"),
 )
 
 
@@ -65,6 +65,13 @@ def test_packages_import_only_packages_above_them() -> None:
         or ORDER.index(imported.parts[1]) > ORDER.index(path.relative_to(ROOT).parts[1])
     ]
     assert wrong == []
+
+
+def test_the_service_stands_on_serving_and_no_stage_on_the_service() -> None:
+    modules = [path.relative_to(ROOT) for path in (ROOT / "intents/service").glob("*.py")]
+    assert {path.parts[1] for module in modules for path in imports(module)} == {"core", "serving", "service"}
+    stages = [path.relative_to(ROOT) for path in (ROOT / "stages").glob("*.py")]
+    assert "service" not in {path.parts[1] for stage in stages for path in imports(stage)}
 
 
 def test_no_stage_imports_a_tool_or_another_stage() -> None:

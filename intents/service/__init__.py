@@ -1,0 +1,1 @@
+"""The classifier over HTTP: FastAPI and uvicorn around intents.serving. No stage imports it."""

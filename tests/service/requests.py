@@ -1,0 +1,308 @@
+"""What clients, scripts and attackers send to the service: bodies, requests, and bytes over a socket."""
+
+import gzip
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+def asking(**content: object) -> bytes:
+    return json.dumps(content).encode()
+
+
+DEEP = 100_000
+ESCAPED = rb'{"text": "\ud800"}'
+
+# Each is the body of POST /predict: the status of its answer, and what the error says.
+BODIES: dict[str, tuple[bytes, int, str]] = {
+    "nothing": (b"", 400, "the body is not JSON"),
+    "a blank": (b" ", 400, "the body is not JSON"),
+    "line feeds": (b"\n\n", 400, "the body is not JSON"),
+    "NUL": (b"\0", 400, "the body is not JSON"),
+    "NULs": (bytes(5000), 400, "the body is not JSON"),
+    "NUL after": (asking(text="a") + b"\0", 400, "the body is not JSON"),
+    "a raw NUL in the text": (b'{"text": "a\0b"}', 400, "the body is not JSON"),
+    "a raw line feed in the text": (b'{"text": "a\nb"}', 400, "the body is not JSON"),
+    "an escaped NUL": (asking(text="a\0b"), 200, ""),
+    "all bytes": (bytes(range(256)), 400, "the body is not UTF-8"),
+    "Latin-1": (b'{"text": "r\xe9server"}', 400, "the body is not UTF-8"),
+    "cut within a character": (b'{"text": "caf\xc3"}', 400, "the body is not UTF-8"),
+    "overlong": (b'{"text": "\xc0\xaf"}', 400, "the body is not UTF-8"),
+    "a surrogate in UTF-8": (b'{"text": "\xed\xa0\x80"}', 400, "the body is not UTF-8"),
+    "beyond Unicode": (b'{"text": "\xf5\x80\x80\x80"}', 400, "the body is not UTF-8"),
+    "UTF-16": ('{"text": "play"}'.encode("utf-16"), 400, "the body is not UTF-8"),
+    "UTF-16 without a mark": ('{"text": "play"}'.encode("utf-16-le"), 400, "the body is not JSON"),
+    "UTF-32": ('{"text": "play"}'.encode("utf-32-be"), 400, "the body is not JSON"),
+    "a byte order mark": (b"\xef\xbb\xbf" + asking(text="a"), 200, ""),
+    "two marks": (b"\xef\xbb\xbf\xef\xbb\xbf" + asking(text="a"), 400, "the body is not JSON"),
+    "half a pair": (ESCAPED, 200, ""),
+    "a pair the wrong way round": (rb'{"text": "\udc00\ud800"}', 200, ""),
+    "a pair": (rb'{"text": "\ud83d\ude42"}', 200, ""),
+    "half a pair as a key": (rb'{"\ud800": 1}', 422, r"the key '\\ud800' is not known"),
+    "an escape cut off": (rb'{"text": "\u12"}', 400, "the body is not JSON"),
+    "an escape that is none": (rb'{"text": "\x41"}', 400, "the body is not JSON"),
+    "cut off": (b'{"text": "pl', 400, "the body is not JSON"),
+    "without its end": (b'{"text": "play"', 400, "the body is not JSON"),
+    "with more after its end": (asking(text="a") * 2, 400, "the body is not JSON"),
+    "JSON Lines": (asking(text="a") + b"\n" + asking(text="b"), 400, "the body is not JSON"),
+    "single quotes": (b"{'text': 'play'}", 400, "the body is not JSON"),
+    "a comma too many": (b'{"text": "play",}', 400, "the body is not JSON"),
+    "a comment": (b'{"text": "play"} // it', 400, "the body is not JSON"),
+    "a form": (b"text=play", 400, "the body is not JSON"),
+    "several parts": (b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\nplay\r\n--x--', 400, "not JSON"),
+    "XML": (b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", 400, "the body is not JSON"),
+    "YAML": (b"text: play", 400, "the body is not JSON"),
+    "a pickle": (b"\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00\x8c\x01a\x94.", 400, "the body is not UTF-8"),
+    "gzip that does not say so": (gzip.compress(asking(text="a")), 400, "the body is not UTF-8"),
+    "lists in lists": (b"[" * DEEP, 400, "the body is nested too deeply"),
+    "lists in lists, ended": (b"[" * DEEP + b"]" * DEEP, 400, "the body is nested too deeply"),
+    "objects in objects": (b'{"text":' * 20_000, 400, "the body is nested too deeply"),
+    "a text nested in lists": (b'{"text": ' + b"[" * 300 + b"]" * 300 + b"}", 422, '"text" is .*; allowed: a text'),
+    "a text nested in objects": (b'{"text": ' + b'{"a":' * 300 + b"1" + b"}" * 301, 422, '"text" is .*; allowed: a'),
+    "a list": (b'["play"]', 422, r"the body is \['play'\]; allowed: a JSON object"),
+    "a text": (b'"play"', 422, "the body is 'play'; allowed: a JSON object"),
+    "null": (b"null", 422, "the body is None; allowed: a JSON object"),
+    "true": (b"true", 422, "the body is True; allowed: a JSON object"),
+    "a number": (b"1", 422, "the body is 1; allowed: a JSON object"),
+    "no number": (b"NaN", 422, "the body is nan; allowed: a JSON object"),
+    "infinity": (b"-Infinity", 422, "the body is -inf; allowed: a JSON object"),
+    "a number too large": (b"1e999999", 422, "the body is inf; allowed: a JSON object"),
+    "a number too long": (b"9" * 9999, 400, "the body is not JSON"),
+    "a number of 4,000 digits": (b"9" * 4000, 422, r"the body is 9+\.\.\.9+; allowed: a JSON object"),
+    "an empty object": (b"{}", 422, 'allowed: one of "text" and "texts"; found: neither'),
+    "both": (asking(text="a", texts=["b"]), 422, 'allowed: one of "text" and "texts"; found: both'),
+    "another key": (asking(query="a"), 422, "the key 'query' is not known; allowed: text or texts, and top"),
+    "a key too many": (asking(text="a", lang="en"), 422, "the key 'lang' is not known"),
+    "an empty key": (b'{"": "a"}', 422, "the key '' is not known"),
+    "a long key": (asking(**{"k" * 100_000: 1}), 422, "the key 'k+...k+' is not known"),
+    "a prototype": (asking(text="a", __proto__={"top": 1}), 422, "the key '__proto__' is not known"),
+    "100,000 keys": (b"{" + b",".join(b'"%d":1' % n for n in range(20_000)) + b"}", 422, "the key '.+' is not known"),
+    "a key twice": (b'{"text": 1, "text": "play"}', 200, ""),
+    "text null": (asking(text=None), 422, '"text" is None; allowed: a text'),
+    "text a number": (asking(text=7), 422, '"text" is 7; allowed: a text'),
+    "text true": (asking(text=True), 422, '"text" is True; allowed: a text'),
+    "text a list": (asking(text=["a"]), 422, r'"text" is \[\'a\'\]; allowed: a text'),
+    "text an object": (asking(text={"text": "a"}), 422, '"text" is {.*}; allowed: a text'),
+    "text not a number": (b'{"text": NaN}', 422, '"text" is nan; allowed: a text'),
+    "text empty": (asking(text=""), 200, ""),
+    "text blank": (asking(text=" " * 5000), 200, ""),
+    "text at the limit": (asking(text="a" * 5000), 200, ""),
+    "text above it": (asking(text="a" * 5001), 422, '"text" has 5001 characters; allowed: 5000'),
+    "100,000 characters": (asking(text="a" * 100_000), 422, '"text" has 100000 characters; allowed: 5000'),
+    "emoji above the limit": (asking(text="🙂" * 5001), 422, '"text" has 5001 characters; allowed: 5000'),
+    "texts null": (asking(texts=None), 422, '"texts" is None; allowed: a list of texts'),
+    "texts a text": (asking(texts="play"), 422, "\"texts\" is 'play'; allowed: a list of texts"),
+    "texts an object": (asking(texts={"0": "a"}), 422, '"texts" is {.*}; allowed: a list of texts'),
+    "texts empty": (asking(texts=[]), 200, ""),
+    "texts at the limit": (asking(texts=["a"] * 256), 200, ""),
+    "texts above it": (asking(texts=["a"] * 257), 422, '"texts" holds 257 queries; allowed: 256'),
+    "40,000 texts": (asking(texts=[""] * 40_000), 422, '"texts" holds 40000 queries; allowed: 256'),
+    "a number among texts": (asking(texts=["a", 7]), 422, r'"texts"\[1\] is 7; allowed: a text'),
+    "null among texts": (asking(texts=[None]), 422, r'"texts"\[0\] is None; allowed: a text'),
+    "a list among texts": (asking(texts=["a", ["b"]]), 422, r'"texts"\[1\] is \[.*\]; allowed: a text'),
+    "a long one among texts": (asking(texts=["a", "b" * 5001]), 422, r'"texts"\[1\] has 5001 characters'),
+    "half pairs among texts": (rb'{"texts": ["\ud800", "\udfff"]}', 200, ""),
+    "top null": (asking(text="a", top=None), 422, '"top" is None; allowed: a whole number from 0 to 20'),
+    "top true": (asking(text="a", top=True), 422, '"top" is True; allowed: a whole number'),
+    "top a text": (asking(text="a", top="3"), 422, "\"top\" is '3'; allowed: a whole number"),
+    "top a fraction": (asking(text="a", top=1.5), 422, '"top" is 1.5; allowed: a whole number'),
+    "top not a number": (b'{"text": "a", "top": NaN}', 422, '"top" is nan; allowed: a whole number'),
+    "top infinite": (b'{"text": "a", "top": Infinity}', 422, '"top" is inf; allowed: a whole number'),
+    "top negative": (asking(text="a", top=-1), 422, '"top" is -1; allowed: a whole number'),
+    "top 0": (asking(text="a", top=0), 200, ""),
+    "top at the limit": (asking(text="a", top=20), 200, ""),
+    "top above it": (asking(text="a", top=21), 422, '"top" is 21; allowed: a whole number from 0 to 20'),
+    "top of 4,000 digits": (b'{"text": "a", "top": ' + b"9" * 4000 + b"}", 422, r'"top" is 9+\.\.\.9+; allowed'),
+    "a body at the limit": (asking(text="a") + b" " * (262_144 - len(asking(text="a"))), 200, ""),
+    "a body above it": (b" " * 262_145, 413, "the body is too large; allowed: 262144 bytes"),
+    "20 MB": (b"a" * 20_000_000, 413, "the body is too large; allowed: 262144 bytes"),
+}
+
+# Each is the body of POST /model/parse.
+MESSAGES: dict[str, tuple[bytes, int, str]] = {
+    "nothing": (b"", 400, "the body is not JSON"),
+    "a list": (b"[]", 422, r"the body is \[\]; allowed: a JSON object"),
+    "no text": (asking(message="a"), 422, '"text" is missing'),
+    "text null": (asking(text=None), 422, '"text" is None; allowed: a text'),
+    "texts": (asking(texts=["a"]), 422, '"text" is missing'),
+    "what Rasa sends": (asking(token=None, text="a", message_id="b2831e73"), 200, ""),
+    "more keys": (asking(text="a", lang={"deep": [1]}), 200, ""),
+    "half a pair": (ESCAPED, 200, ""),
+    "deep": (b"[" * DEEP, 400, "the body is nested too deeply"),
+    "Latin-1": (b'{"text": "r\xe9server"}', 400, "the body is not UTF-8"),
+    "too long": (asking(text="a" * 5001), 422, '"text" has 5001 characters; allowed: 5000'),
+    "too large": (b" " * 262_145, 413, "the body is too large"),
+}
+
+
+class Sent(NamedTuple):
+    method: str
+    path: str
+    headers: Mapping[str, str | bytes] = MappingProxyType({})
+    body: bytes = b""
+
+
+PLAY = asking(text="play")
+ALLOWED = "Not Found; allowed: /, /health, /metrics, /model/parse, /openapi.json, /predict"
+
+# Each is a whole request: the status of its answer, and what the error says.
+REQUESTS: dict[str, tuple[Sent, int, str]] = {
+    "GET /predict": (Sent("GET", "/predict"), 405, "'GET' of '/predict' is not offered; allowed: POST"),
+    "GET /predict?text=": (Sent("GET", "/predict?text=play"), 405, "allowed: POST"),
+    "HEAD /predict": (Sent("HEAD", "/predict"), 405, ""),
+    "PUT": (Sent("PUT", "/predict", body=PLAY), 405, "'PUT' of '/predict' is not offered; allowed: POST"),
+    "PATCH": (Sent("PATCH", "/predict", body=PLAY), 405, "allowed: POST"),
+    "DELETE": (Sent("DELETE", "/predict"), 405, "allowed: POST"),
+    "OPTIONS": (Sent("OPTIONS", "/predict"), 405, "allowed: POST"),
+    "TRACE": (Sent("TRACE", "/predict"), 405, "allowed: POST"),
+    "a method made up": (Sent("BREW", "/predict"), 405, "'BREW' of '/predict' is not offered"),
+    "a small method": (Sent("post", "/predict", body=PLAY), 200, ""),
+    "POST /": (Sent("POST", "/", body=PLAY), 405, "'POST' of '/' is not offered; allowed: GET"),
+    "POST /health": (Sent("POST", "/health", body=PLAY), 405, "allowed: GET"),
+    "POST /metrics": (Sent("POST", "/metrics", body=PLAY), 405, "allowed: GET"),
+    "GET /model/parse": (Sent("GET", "/model/parse?q=play"), 405, "allowed: POST"),
+    "HEAD /health": (Sent("HEAD", "/health"), 200, ""),
+    "HEAD /": (Sent("HEAD", "/"), 200, ""),
+    "an unknown path": (Sent("GET", "/nope"), 404, f"'GET' of '/nope': {ALLOWED}"),
+    "Rasa's train": (Sent("POST", "/model/train"), 404, ALLOWED),
+    "Rasa's status": (Sent("GET", "/status"), 404, ALLOWED),
+    "a slash too many": (Sent("POST", "/predict//", body=PLAY), 404, ALLOWED),
+    "a capital": (Sent("POST", "/Predict", body=PLAY), 404, ALLOWED),
+    "up": (Sent("GET", "/../../etc/passwd"), 404, ALLOWED),
+    "up, escaped": (Sent("GET", "/%2e%2e/%2e%2e/etc/passwd"), 404, ALLOWED),
+    "a NUL in the path": (Sent("GET", "/%00"), 404, ALLOWED),
+    "no UTF-8 in the path": (Sent("GET", "/%ff%fe"), 404, ALLOWED),
+    "half an escape": (Sent("GET", "/%zz%1"), 404, ALLOWED),
+    "a line feed in the path": (Sent("GET", "/a%0d%0aSet-Cookie:%20b"), 404, ALLOWED),
+    "a script in the path": (Sent("GET", "/%3Cscript%3Ealert(1)%3C/script%3E"), 404, ALLOWED),
+    "a long path": (Sent("GET", "/" + "x" * 20_000), 404, ALLOWED),
+    "the pages of FastAPI": (Sent("GET", "/docs"), 404, ALLOWED),
+    "the source of the page": (Sent("GET", "/page.html"), 404, ALLOWED),
+    "a long question mark": (Sent("POST", "/predict?" + "a=b&" * 5000, body=PLAY), 200, ""),
+    "no Content-Type": (Sent("POST", "/predict", {"Content-Type": ""}, PLAY), 200, ""),
+    "that of a form": (Sent("POST", "/predict", {"Content-Type": "application/x-www-form-urlencoded"}, PLAY), 200, ""),
+    "that of parts": (Sent("POST", "/predict", {"Content-Type": "multipart/form-data; boundary=x"}, PLAY), 200, ""),
+    "one made up": (Sent("POST", "/predict", {"Content-Type": "a/b; charset=klingon"}, PLAY), 200, ""),
+    "a long one": (Sent("POST", "/predict", {"Content-Type": "x" * 8000}, PLAY), 200, ""),
+    "an Accept of images": (Sent("POST", "/predict", {"Accept": "image/png"}, PLAY), 200, ""),
+    "gzip": (Sent("POST", "/predict", {"Content-Encoding": "gzip"}, gzip.compress(PLAY)), 415, "is 'gzip'; allowed"),
+    "gzip of 20 MB": (
+        Sent("POST", "/predict", {"Content-Encoding": "gzip"}, gzip.compress(bytes(20_000_000))),
+        415,
+        "Content-Encoding is 'gzip'; allowed: identity",
+    ),
+    "gzip that is none": (Sent("POST", "/predict", {"Content-Encoding": "gzip"}, PLAY), 415, "is 'gzip'"),
+    "brotli": (Sent("POST", "/predict", {"Content-Encoding": "br"}, PLAY), 415, "is 'br'"),
+    "gzip twice": (Sent("POST", "/predict", {"Content-Encoding": "gzip, gzip"}, PLAY), 415, "is 'gzip, gzip'"),
+    "no compression": (Sent("POST", "/predict", {"Content-Encoding": "identity"}, PLAY), 200, ""),
+    "a length that is none": (Sent("POST", "/predict", {"Content-Length": "ten"}, PLAY), 200, ""),
+    "a negative length": (Sent("POST", "/predict", {"Content-Length": "-1"}, PLAY), 200, ""),
+    "a length above the limit": (Sent("POST", "/predict", {"Content-Length": "262145"}, PLAY), 413, "too large"),
+    "a length of 5,000 digits": (Sent("POST", "/predict", {"Content-Length": "9" * 5000}, PLAY), 413, "too large"),
+    "digits of another script": (Sent("POST", "/predict", {"Content-Length": b"\xb2"}, PLAY), 200, ""),
+    "another host": (Sent("POST", "/predict", {"Host": "evil.example"}, PLAY), 200, ""),
+    "another origin": (Sent("POST", "/predict", {"Origin": "https://evil.example"}, PLAY), 200, ""),
+    "500 headers": (Sent("POST", "/predict", {f"X-{n}": "a" for n in range(500)}, PLAY), 200, ""),
+    "another method inside": (Sent("POST", "/predict", {"X-HTTP-Method-Override": "DELETE"}, PLAY), 200, ""),
+    "Rasa's emulation": (Sent("POST", "/model/parse?emulation_mode=LUIS", body=PLAY), 400, "emulation_mode is 'LUIS'"),
+    "Rasa's token": (Sent("POST", "/model/parse?token=a", body=PLAY), 200, ""),
+}
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\n"
+WHOLE = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(PLAY), PLAY)
+CLOSING = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(PLAY), PLAY)
+
+# Each is sent over a socket, in pieces: the statuses of the answers that come back before the service closes.
+SOCKETS: dict[str, tuple[list[bytes], list[int]]] = {
+    "a whole request": ([CLOSING], [200]),
+    "byte by byte": ([CLOSING[n : n + 1] for n in range(len(CLOSING))], [200]),
+    "no byte": ([], [408]),
+    "one byte": ([b"P"], [408]),
+    "half a line": ([b"POST /pre"], [408]),
+    "half the headers": ([HEAD], [408]),
+    "half a header": ([HEAD + b"Content-Le"], [408]),
+    "half the body": ([WHOLE[:-5]], [408]),
+    "no body": ([HEAD + b"Content-Length: 10\r\n\r\n"], [408]),
+    "one request and half another": ([WHOLE, HEAD], [200, 408]),
+    "two at once": ([WHOLE + CLOSING], [200, 200]),
+    "fifty at once": ([WHOLE * 49 + CLOSING], [200] * 50),
+    "one and something else": ([WHOLE + b"\x16\x03\x01\x02\x00"], [200]),
+    "no HTTP": ([b"hello\r\n\r\n"], [400]),
+    "NULs": ([bytes(100)], [400]),
+    "all bytes": ([bytes(range(256))], [400]),
+    "the begin of TLS": ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)], [400]),
+    "HTTP/2": ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], [400]),
+    "HTTP/0.9": ([b"GET /health\r\n\r\n"], [200]),
+    "HTTP/1.0": ([b"GET /health HTTP/1.0\r\n\r\n"], [200]),
+    "HTTP/9.9": ([b"GET /health HTTP/9.9\r\n\r\n"], [400]),
+    "a method that is none": ([b"B@D /health HTTP/1.1\r\nHost: a\r\n\r\n"], [400]),
+    "no Host": ([b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n"], [200]),
+    "a space in a header's name": ([b"GET /health HTTP/1.1\r\nHost : a\r\n\r\n"], [400]),
+    "a header without a colon": ([b"GET /health HTTP/1.1\r\nHost\r\n\r\n"], [400]),
+    "a NUL in a header": ([b"GET /health HTTP/1.1\r\nHost: a\0b\r\n\r\n"], [400]),
+    "Latin-1 in a header": ([b"GET /health HTTP/1.1\r\nX: \xe9\r\nConnection: close\r\n\r\n"], [200]),
+    "bytes in the path": ([b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n"], [400]),
+    "a star": ([b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"], [404]),
+    "a whole URL": ([b"GET http://a/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"], [200]),
+    "a proxy's": ([b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"], [400]),
+    "a WebSocket": (
+        [
+            b"GET /predict HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ],
+        [405],
+    ),
+    "two lengths": ([HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef"], [400]),
+    "a length and chunks": ([HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"], [400]),
+    "a length that is none": ([HEAD + b"Content-Length: ten\r\n\r\n"], [400]),
+    "a negative length": ([HEAD + b"Content-Length: -1\r\n\r\n"], [400]),
+    "a length too long": ([HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n"], [400]),
+    "a length above the limit": ([HEAD + b"Connection: close\r\nContent-Length: 99999999\r\n\r\n"], [413]),
+    "one above it, without leave": (
+        [HEAD + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"],
+        [413],
+    ),
+    "chunks": (
+        [HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(PLAY), PLAY)],
+        [200],
+    ),
+    "chunks of a byte": (
+        [
+            HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+            *(b"1\r\n%c\r\n" % byte for byte in PLAY),
+            b"0\r\n\r\n",
+        ],
+        [200],
+    ),
+    "chunks without an end": ([HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"tex\r\n'], [408]),
+    "a chunk whose size is none": ([HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n"], [400]),
+    "a chunk whose size is too large": ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n"], [400]),
+    "gzip in chunks": (
+        [HEAD + b"Connection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"],
+        [400],
+    ),
+    "100 KB of headers": ([b"GET /health HTTP/1.1\r\n" + b"X: %s\r\n" % (b"a" * 1000) * 100], [431]),
+    "a header of 100 KB": ([b"GET /health HTTP/1.1\r\nX: " + b"a" * 100_000], [431]),
+    "a path of 100 KB": ([b"GET /" + b"a" * 100_000], [431]),
+    "line feeds first": ([b"\r\n\r\n\r\n" + CLOSING], [200]),
+}
+
+# Each is a command line that is refused with exit status 2.
+ARGUMENTS = {
+    "a port that is none": ["--port", "http"],
+    "a port too large": ["--port", "65536"],
+    "a negative port": ["--port", "-1"],
+    "a port of many digits": ["--port", "9" * 5000],
+    "digits of another script": ["--port", "²"],
+    "no body": ["--body", "0"],
+    "a body too large": ["--body", "9999999999"],
+    "half a batch": ["--batch", "1.5"],
+    "a batch that cannot wait": ["--batch", "100", "--waiting", "99"],
+    "no connections": ["--connections", "0"],
+    "seconds that are none": ["--seconds", "ten"],
+    "no threads": ["--threads", "0"],
+    "a query": ["play the song"],
+    "unknown": ["--unknown"],
+    "abbreviated": ["--mod", "release"],
+}
