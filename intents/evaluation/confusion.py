@@ -33,7 +33,7 @@ def per_intent(predicted: np.ndarray, labels: np.ndarray, names: Sequence[str]) 
     Returns:
         A row per intent, in label order: precision, recall, f1 (0 to 1), support (queries of the intent), given
         (answers with it), confused_with (what its queries are most often answered with by mistake, of equals the first
-        in label order; None where all are right), confused (how many of them).
+        in label order; NaN where all are right), confused (how many of them).
     """
     matrix = counts(predicted, labels, names)
     *figures, support = precision_recall_fscore_support(
@@ -94,7 +94,7 @@ def wrong_answers(
         A row per wrong answer: row (its place in the split), expected, given, probability (of what is given),
         probability_of_expected, score, text.
     """
-    rows = np.flatnonzero(predicted != labels).tolist()
+    rows = np.flatnonzero(predicted != labels)
     found = pd.DataFrame(
         {
             "row": rows,
@@ -103,7 +103,7 @@ def wrong_answers(
             "probability": probabilities[rows, predicted[rows]],
             "probability_of_expected": probabilities[rows, labels[rows]],
             "score": scores[rows],
-            "text": [texts[row] for row in rows],
+            "text": [texts[row] for row in rows.tolist()],
         }
     )
     return found.sort_values("probability", ascending=False, kind="stable", ignore_index=True)

@@ -18,8 +18,8 @@ PAIRS = 12  # whose intents the matrix shows
 
 
 def worst(found: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The intents with the lowest F1, the lowest first, of equals in label order; none without a mistake."""
-    return found[found["f1"] < 1].sort_values("f1", kind="stable").head(most)
+    """The intents with the lowest F1, the lowest first, of equals in label order; none without queries or mistakes."""
+    return found[(found["f1"] < 1) & (found["support"] > 0)].sort_values("f1", kind="stable").head(most)
 
 
 def worst_intents(tables: Tables, shown: str) -> Figure:
@@ -74,7 +74,7 @@ def confusions(counts: pd.DataFrame, pairs: pd.DataFrame, variant: str) -> Figur
     names = [name for name in counts.index if name in chosen]
     shown = counts.loc[names, names].to_numpy()
     wrong = np.where(np.eye(len(names), dtype=bool), 0, shown)
-    side = 0.34 * len(names) + 2.6
+    side = max(6.0, 0.34 * len(names) + 2.6)  # room for the labels, however few the intents
     figure, axes = plt.subplots(figsize=(side + 0.6, side))
     axes.imshow(wrong, cmap="Blues", vmin=0, vmax=max(1, wrong.max()) * 1.25)
     for row, column in zip(*np.nonzero(shown), strict=True):
