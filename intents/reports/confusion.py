@@ -86,9 +86,9 @@ def confusions(counts: pd.DataFrame, pairs: pd.DataFrame, variant: str) -> Figur
     axes.set_xticks(range(len(names)), labels, rotation=90)
     axes.set_yticks(range(len(names)), labels)
     axes.grid(visible=False)
-    axes.set_ylabel("the right answer")
+    axes.set_ylabel("the right answer, validation queries")
     axes.set_xlabel(f"the answer of {variant}, with the rule")
-    axes.set_title("The most confused intents, validation queries")
+    axes.set_title("The most confused intents")
     return figure
 
 
