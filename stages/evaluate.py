@@ -2,10 +2,10 @@
 
 In:  data/clinc/, data/logits/, the files of the models (for their size and digest), reports/models/.
 Out: reports/evaluation.json (accuracies by arg-max and with the out-of-scope rule, the threshold that is calibrated on
-     validation, parity with the model that a variant was converted from), reports/correct.csv (which test queries each
-     variant answers rightly with the rule: what a review needs to tell a difference from noise), and
-     reports/manifest.json (file, size and digests of every variant: what benchmark depends on, and so a new value of
-     `out_of_scope.rate` times nothing anew).
+     validation, parity with the model that a variant was converted from), reports/correct.csv (the intent of each test
+     query, and which variants answer it rightly with the rule: what a review needs to tell a difference from noise),
+     and reports/manifest.json (file, size and digests of every variant: what benchmark depends on, and so a new value
+     of `out_of_scope.rate` times nothing anew).
 """
 
 from dataclasses import dataclass
@@ -93,6 +93,7 @@ def main() -> None:
     files.write_json(paths.EVALUATION, files.rounded({"variants": found}), sort_keys=False)
     files.write_json(paths.MANIFEST, files.rounded(manifest), sort_keys=False)
     outcomes = pd.DataFrame({name: outcome["accuracy_with_rule"].astype(int) for name, outcome in right.items()})
+    outcomes.insert(0, "intent", [row.intent for row in data.rows("test")])
     with files.new_file(paths.CORRECT) as scratch:
         outcomes.to_csv(scratch, index_label="test_row", lineterminator="\n")
 

@@ -4,8 +4,9 @@ python -m tools.review --base main
 
 Compares the reports of this working tree with those that are committed at BASE. A difference counts only where it
 is more than noise: accuracy by a paired bootstrap over the same test queries, latency (as a ratio to the teacher of
-the same run, since two runs may be of two machines) where its interval lies outside a stated tolerance. With --budget
-it refuses a loss of accuracy on validation: test queries accept and refuse nothing.
+the same run, since two runs may be of two machines) where its interval lies outside a stated tolerance, an intent by
+an exact test that is corrected for the number of intents. With --budget it refuses a loss of accuracy on validation:
+test queries accept and refuse nothing.
 """
 
 import io
@@ -26,7 +27,7 @@ from intents.core.settings import PARAMS
 from intents.core.variants import TEACHER
 from intents.evaluation import selection, statistics
 from intents.reports.markdown import percent, points, render, table
-from tools import params
+from tools import params, review_intents
 
 PICTURE = paths.FIGURES / "tradeoff.png"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,7 +41,7 @@ class Reports:
 
     params: dict[str, Any]  # leaves: {"distill.alpha": 0.2, ...}
     benchmark: dict[str, Any]
-    correct: pd.DataFrame  # a row per test query, a column per variant, 1 where the answer with the rule is right
+    correct: pd.DataFrame  # a row per test query: its intent, and per variant 1 where the answer with the rule is right
     timings: pd.DataFrame  # measure, variant, call, test_row, ms
 
     @classmethod
@@ -194,6 +195,8 @@ def write(before: Reports, after: Reports, base: str, tolerance: float, pictures
         budget: the most accuracy that a variant may lose; None where none is set.
     """
     accuracies, moved_in_accuracy = accuracy(before, after)
+    looked_at = [name for name in _in_both(before, after) if name in (TEACHER, *_deployed(before, after))]
+    comparable = same_queries(before, after)
     latencies, moved_in_cost = latency(before, after, tolerance)
     return render(
         "review.md.j2",
@@ -204,7 +207,8 @@ def write(before: Reports, after: Reports, base: str, tolerance: float, pictures
         gone=[name for name in before.variants if name not in after.variants],
         best=[reports.benchmark["best"] for reports in (before, after)],
         machines=[reports.benchmark["machine"]["cpu"] for reports in (before, after)],
-        comparable=same_queries(before, after),
+        comparable=comparable,
+        intents=review_intents.moved(before.correct, after.correct, looked_at) if comparable else None,
         queries=len(after.correct),
         parameters=parameters(before, after),
         accuracies=accuracies,
@@ -217,6 +221,10 @@ def write(before: Reports, after: Reports, base: str, tolerance: float, pictures
 
 def _in_both(before: Reports, after: Reports) -> list[str]:
     return [name for name in after.variants if name in before.variants]
+
+
+def _deployed(before: Reports, after: Reports) -> list[str | None]:
+    return [reports.benchmark.get("deployed") or reports.benchmark["best"] for reports in (before, after)]
 
 
 def main() -> None:

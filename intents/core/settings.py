@@ -31,7 +31,7 @@ SECTIONS = (
         "onnx_export",
         "ort_quantize",
     ),
-    *("variants", "out_of_scope", "evaluate", "sensitivity", "benchmark", "select", "plot"),
+    *("variants", "out_of_scope", "evaluate", "sensitivity", "benchmark", "select", "plot", "must_pass"),
 )
 
 Settings = TypeVar("Settings")
@@ -125,7 +125,7 @@ def _check_ranges(settings: Any, section: str) -> None:
 def _inner(kind: Any, keys: list[str]) -> Any:
     """The dataclass that is reached from `kind` through fields that are dataclasses themselves, or None."""
     for key in keys:
-        types = get_type_hints(kind)[key]
+        types = get_type_hints(kind)[key.split("[")[0]]
         kind = next(one for one in (*get_args(types), types) if dataclasses.is_dataclass(one))
     return kind
 

@@ -8,6 +8,7 @@ import pandas as pd
 from intents.core.variants import Form, Variant, parse
 from intents.reports import tables
 from intents.reports.markdown import render
+from intents.reports.mistakes import Mistakes
 
 Benchmark = Mapping[str, Any]
 NODES_SHOWN = 8  # of a sensitivity table: the costliest
@@ -31,6 +32,7 @@ def report(
     benchmark: Benchmark,
     description: Mapping[str, Any],
     sensitivities: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame]],
+    mistakes: Mistakes,
     pictures: Collection[str],
 ) -> str:
     """The whole report.
@@ -39,6 +41,7 @@ def report(
         benchmark: the content of reports/benchmark.json.
         description: the content of reports/data.json.
         sensitivities: per method of int8 in ONNX Runtime, the verdict and the table of the stage sensitivity.
+        mistakes: of the variant that the report looks at.
         pictures: the names of those that lie in figures/.
     """
     return render(
@@ -46,6 +49,7 @@ def report(
         **_shared(benchmark),
         description=description,
         sensitivities=sensitivities,
+        mistakes=mistakes,
         pictures=pictures,
         most=NODES_SHOWN,
     )

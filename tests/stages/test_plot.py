@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import compose, contents, run
-from made import read
+from made import LABELS, logits_of, read, texts
 
 from intents.core.errors import PipelineError
 from intents.reports import accuracy, tradeoff
@@ -16,8 +18,9 @@ from stages import plot
 
 PICTURES = {
     *("tradeoff", "sizes", "weights", "sparsity", "structure", "scores", "domains"),
-    *("sensitivity-dynamic", "sensitivity-static"),
+    *("sensitivity-dynamic", "sensitivity-static", "reliability", "coverage"),
 }
+OF_MISTAKES = {"intents", "confusions"}  # there only where the variant that is shown makes some
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +43,25 @@ def size(picture: Path) -> tuple[int, int]:
     return struct.unpack(">II", header[16:24])
 
 
+def drawn() -> set[str]:
+    """The pictures that the reports of the current folder call for."""
+    benchmark = read("reports/benchmark.json")
+    shown = benchmark["best"] or benchmark["deployed"]
+    found = answered(shown, "validation", benchmark["variants"][shown]["threshold"])
+    return PICTURES | (OF_MISTAKES if (found != LABELS).any() else set())
+
+
+def answered(name: str, split: str, threshold: float) -> np.ndarray:
+    """The labels that the rule gives."""
+    logits = logits_of(name)[split]
+    scores = np.log(np.exp(logits[:, :3].astype(float)).sum(axis=1))
+    return np.where(scores < threshold, 3, logits.argmax(axis=1))
+
+
 def test_every_picture_is_a_png_and_stands_in_the_report(reading: Path) -> None:
-    assert set(contents(reading / "reports/figures")) == {f"{name}.png" for name in PICTURES}
+    assert set(contents(reading / "reports/figures")) == {f"{name}.png" for name in drawn()}
     report = Path("reports/report.md").read_text()
-    for name in PICTURES:
+    for name in drawn():
         width, height = size(Path(f"reports/figures/{name}.png"))
         assert min(width, height) > 100
         assert f"(figures/{name}.png)" in report
@@ -71,6 +89,35 @@ def test_the_report_sets_the_control_against_the_student_that_it_is_a_control_of
     assert f"\n| labels | {accuracies[0]} | half | {accuracies[1]} |" in Path("reports/report.md").read_text()
 
 
+@pytest.mark.parametrize("best", ["half-ort-static", "teacher-onnx", "teacher"])
+@pytest.mark.usefixtures("built")
+def test_wrong_answers_and_intents_are_those_of_the_teacher_and_of_the_variant_looked_at(best: str) -> None:
+    """With thresholds so high that there are wrong answers."""
+    rows = read("reports/benchmark.json")["variants"]
+    for name in rows:
+        rows[name]["threshold"] += 2.0
+    edit("reports/benchmark.json", best=best, deployed=best, variants=rows)
+    run(plot)
+    wrong, intents = pd.read_csv("data/wrong_answers.csv"), pd.read_csv("reports/intents.csv")
+    names = list(dict.fromkeys(["teacher", best]))
+    assert list(intents["variant"].unique()) == names
+    assert len(intents) == len(names) * 2 * 4
+    for name in names:
+        for split in ("validation", "test"):
+            found = answered(name, split, rows[name]["threshold"])
+            table = intents[(intents["variant"] == name) & (intents["split"] == split)].set_index("intent")
+            for label, intent in enumerate(("alarm", "music", "weather", "oos")):
+                assert table.loc[intent, "support"] == 10
+                assert table.loc[intent, "recall"] == pytest.approx((found[label == LABELS] == label).mean())
+        given = answered(name, "validation", rows[name]["threshold"])
+        listed = wrong[wrong["variant"] == name].set_index("row").sort_index()
+        assert listed.index.tolist() == np.flatnonzero(given != LABELS).tolist() != []
+        assert listed["text"].tolist() == [texts("validation")[row] for row in listed.index]
+        assert listed["given"].tolist() == [
+            ("alarm", "music", "weather", "oos")[label] for label in given[listed.index]
+        ]
+
+
 def test_the_same_reports_give_the_same_bytes(built: Path) -> None:
     before = contents(built)
     run(plot)
@@ -83,7 +130,7 @@ def test_another_dpi_changes_the_pictures_and_nothing_else(built: Path, override
     run(plot)
     after = contents(built)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    assert changed == {"params.yaml", *(f"reports/figures/{name}.png" for name in PICTURES)}
+    assert changed == {"params.yaml", *(f"reports/figures/{name}.png" for name in drawn())}
     assert size(built / "reports/figures/sizes.png")[0] == 2 * width
 
 

@@ -13,7 +13,7 @@ from conftest import ROOT, contents, run_tool
 
 from intents.core import settings, table, techniques
 from intents.core.errors import PipelineError
-from intents.evaluation import threshold
+from intents.evaluation import must_pass, threshold
 from intents.training import distillation, student, trainer
 from stages import (
     augment,
@@ -47,6 +47,7 @@ SCHEMAS = {
     "benchmark": benchmark.Benchmark,
     "select": select.Select,
     "plot": plot.Plot,
+    "must_pass": must_pass.MustPass,
 }
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in ROOT.glob("conf/*/*.yaml") if path.stem != "default")
 
