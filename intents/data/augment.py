@@ -63,7 +63,14 @@ KINDS: dict[str, Callable[[Words, Words, Random], Words]] = {
 RECIPE = {"splice": 0.4, "shuffle": 0.1, "thin": 0.25, "swap": 0.25}
 
 
-def augment(texts: Sequence[str], number: int, seed: int, recipe: Mapping[str, float] = RECIPE) -> list[str]:
+def augment(
+    texts: Sequence[str],
+    number: int,
+    seed: int,
+    recipe: Mapping[str, float] = RECIPE,
+    outside: Sequence[str] = (),
+    share: float = 0.0,
+) -> list[str]:
     """`number` new queries, none of them among `texts` and no two alike; words are what spaces separate.
 
     Few short texts may give fewer. With the same texts, seed and recipe, a smaller number gives the beginning of what a
@@ -74,6 +81,10 @@ def augment(texts: Sequence[str], number: int, seed: int, recipe: Mapping[str, f
         number: how many to make.
         seed: of the draws.
         recipe: how often each of `KINDS` is taken, in any unit.
+        outside: those of `texts` that are out of scope.
+        share: of the new queries, made first of all of one of `outside`; the other that each kind takes is then another
+            of them half of the time. Without them a share of a few per cent would be, as among `texts`, and a student
+            would hardly see where the known intents end.
 
     Raises:
         PipelineError: the recipe names another kind, has a negative share or no share; or no query can be made of the
@@ -85,6 +96,7 @@ def augment(texts: Sequence[str], number: int, seed: int, recipe: Mapping[str, f
         raise PipelineError(f"the recipe is {dict(recipe)}; allowed: shares of 0 or more, one at least above 0")
     draw = Random(seed)
     queries = [words for text in texts if (words := text.split())]
+    strange = [words for text in outside if (words := text.split())]
     known = {" ".join(words) for words in queries}
     made: list[str] = []
     kinds, shares = [*recipe], [*recipe.values()]
@@ -92,7 +104,10 @@ def augment(texts: Sequence[str], number: int, seed: int, recipe: Mapping[str, f
         if len(made) == number or not queries:
             break
         [kind] = draw.choices(kinds, shares)
-        text = " ".join(KINDS[kind](draw.choice(queries), draw.choice(queries), draw))
+        first = others = queries
+        if strange and draw.random() < share:
+            first, others = strange, strange if draw.random() < 0.5 else queries
+        text = " ".join(KINDS[kind](draw.choice(first), draw.choice(others), draw))
         if text not in known:
             known.add(text)
             made.append(text)

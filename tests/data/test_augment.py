@@ -53,6 +53,17 @@ def test_each_kind_does_what_it_says_with_queries_of_any_length(query: str, othe
         assert 1 <= len(set(swapped) & set(taken)) <= 2
 
 
+def test_a_share_is_made_of_out_of_scope_queries_first_of_all() -> None:
+    outside = [f"o{number} p{number} q{number}" for number in range(20)]
+    texts = [f"a{number} b{number} c{number}" for number in range(20)] + outside
+    spliced = augment(texts, 400, seed=0, recipe={"splice": 1.0}, outside=outside, share=0.7)
+    begun = [query[0] == "o" for query in spliced]
+    assert 0.75 < sum(begun) / 400 < 0.95  # 0.7, and half of the others by chance
+    ended = [query.split()[-1][0] == "q" for query, strange in zip(spliced, begun, strict=True) if strange]
+    assert 0.6 < sum(ended) / len(ended) < 0.85  # half of them, and half of the others by chance
+    assert augment(texts, 50, seed=0, outside=[], share=0.7) == augment(texts, 50, seed=0)
+
+
 def test_the_recipe_says_how_often_each_kind_is_taken() -> None:
     made = augment(TEXTS, 30, seed=0, recipe={"thin": 1.0, "splice": 0.0})
     assert all(any(Counter(query.split()) < Counter(text.split()) for text in TEXTS) for query in made)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.data.corpus import OUT_OF_SCOPE, SPLITS
 from tools.dataset import findings, formats, splits, writing
 from tools.dataset.examples import Example, Options
@@ -27,12 +27,7 @@ from tools.dataset.rasa import without_marks
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.dataset",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("tools.dataset", __doc__)
     parser.add_argument("file", nargs="+", metavar="FILE")
     parser.add_argument("--name", required=True, help="of the data set: letters, digits, - and _")
     columns = parser.add_argument_group("tables")
