@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from intents.core import files, settings, variants
 from intents.core.errors import program
-from intents.core.settings import at_least
+from intents.core.settings import at_least, seed_number
 from intents.data import augmented, logits
 from intents.data.augment import augment
 from intents.data.corpus import Corpus
@@ -22,7 +22,7 @@ from intents.training import trainer
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     number: int = at_least(1)  # of queries to make
-    seed: int = at_least(0)
+    seed: int = seed_number()
     recipe: dict[str, float]  # how often each kind is made: splice, shuffle, thin, swap
 
 

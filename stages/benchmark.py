@@ -24,7 +24,7 @@ from transformers import Pipeline, pipeline
 
 from intents.core import files, paths, settings, table, variants
 from intents.core.errors import program
-from intents.core.settings import at_least
+from intents.core.settings import at_least, between, seed_number
 from intents.core.variants import TEACHER, Form, Variant
 from intents.data import logits
 from intents.data.corpus import Corpus
@@ -46,8 +46,8 @@ class Benchmark:
     warmup: int = at_least(0)  # calls before the first that counts
     queries: int = at_least(1)  # real queries, drawn from the test split
     threads: int = at_least(1)  # cores that one answer may use
-    seed: int = at_least(0)  # of the queries drawn, of the turns and of the bootstrap
-    bootstrap_samples: int = at_least(100)
+    seed: int = seed_number()  # of the queries drawn, of the turns and of the bootstrap
+    bootstrap_samples: int = between(100, 1_000_000)
 
 
 def answerer(variant: Variant, intents: list[str], threads: int) -> Callable[[str], str]:

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core import settings
 from intents.core.errors import PipelineError, program
-from intents.core.settings import above, at_least
+from intents.core.settings import at_least, between
 from intents.core.variants import TEACHER
 from intents.data import corpus
 from intents.data.corpus import Corpus
@@ -40,10 +40,10 @@ class Teacher(trainer.Schedule):
     sha256: str | None  # of model.safetensors
     licence: str | None  # of the checkpoint, as its model card names it; the card of what is deployed repeats it
     max_length: int = at_least(8)  # tokens; longer queries are cut
-    out_of_scope_weight: float = above(0)  # of an out-of-scope query in the loss; every other query counts 1
+    out_of_scope_weight: float = between(0, 10_000, open_low=True)  # of such a query in the loss; others: 1
     pooling: Pooling | None  # what of the encoder's token vectors the head reads; null: the checkpoint's own classifier
     head: Head | None  # null with `pooling`: null
-    head_rate: float = above(0)  # how many times faster than the encoder a head over pooled vectors learns
+    head_rate: float = between(0, 1000, open_low=True)  # how much faster a head over pooled vectors learns
 
 
 def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float, **_: Any) -> torch.Tensor:

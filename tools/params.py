@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError, safe_dump, safe_load
 
+from intents.core import table
 from intents.core.errors import PipelineError, run_program
 from intents.core.files import new_file, write_text
 from intents.core.settings import PARAMS
@@ -60,10 +61,12 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
             written = scratch.with_suffix(".yaml")
             try:
                 compose_and_dump(written, str(conf.resolve()), None, config, "plugins", list(overrides))
+                content = _loaded(written)
                 for group in [name for name in TECHNIQUES if (conf / name).is_dir()]:
-                    if not _loaded(written).get(group):
+                    if not content.get(group):
                         names = ", ".join(path.stem for path in sorted((conf / group).glob("*.yaml")))
                         raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
+                table.check_students(content)
                 written.rename(scratch)
             finally:
                 written.unlink(missing_ok=True)
@@ -116,8 +119,8 @@ def composed(config: str, overrides: Sequence[str] = (), conf: Path = CONF) -> d
 def _loaded(path: Path) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OSError) as error:
-        raise PipelineError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} cannot be read: {' '.join(str(error).split())[:240]}") from None
 
 
 def keep(name: str, config: str) -> list[Path]:

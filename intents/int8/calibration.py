@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core import files
-from intents.core.settings import at_least, between
+from intents.core.settings import at_least, between, seed_number
 from intents.int8.kernels import Range, Scheme
 
 RANGES = "ranges.json"
@@ -42,7 +42,7 @@ class Calibration:
     range: Method
     percentile: float = between(50, 100)  # upper end of a range by percentile; what lies above is clipped, as below
     queries: int = at_least(1)  # drawn from the training split
-    draw_seed: int = at_least(0)  # of the queries drawn
+    draw_seed: int = seed_number()  # of the queries drawn
 
 
 class Histogram(NamedTuple):

@@ -8,13 +8,13 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core.errors import PipelineError
-from intents.core.settings import above, at_least, between
+from intents.core.settings import at_least, between, seed_number
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, encoder
 from intents.models.first_token import read_first_token
 from intents.models.narrow import narrow
 from intents.models.vocabulary import cut_rows, cut_tokenizer, needed
-from intents.training.distillation import Distillation
+from intents.training.distillation import HOTTEST, Distillation
 from intents.training.trainer import Run
 
 Objective = Enum("Objective", ["labels_and_divergence", "logits"])
@@ -52,15 +52,15 @@ class Student:
     vocabulary: Vocabulary | None  # with `shape`: the pieces to keep; null: all
     answers: str  # the file of a teacher's logits that it learns from, or data/augmented
     objective: Objective  # alpha · CE + (1 − alpha) · T² · KL, or the squared error of the logits
-    seed: int | None = at_least(0)  # null: that of `run`
+    seed: int | None = seed_number()  # null: that of `run`
     # Each of these is null for the value of `distill`.
     alpha: float | None = between(0, 1)  # 1: it learns from the labels alone
-    temperature: float | None = above(0)
+    temperature: float | None = between(0, HOTTEST, open_low=True)
     epochs: int | None = at_least(1)
     batch_size: int | None = at_least(1)
-    learning_rate: float | None = above(0)
+    learning_rate: float | None = between(0, 1, open_low=True)
     warmup: float | None = between(0, 1, open_high=True)
-    weight_decay: float | None = at_least(0)
+    weight_decay: float | None = between(0, 10)
 
     def lesson(self, distillation: Distillation) -> Distillation:
         """How this student learns: as `distill` says, but for the values of its own."""

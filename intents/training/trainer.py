@@ -27,7 +27,7 @@ from transformers import (
 
 from intents.core import files, paths, source
 from intents.core.errors import PipelineError
-from intents.core.settings import above, at_least, between
+from intents.core.settings import at_least, between, seed_number
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ Precision = Enum("Precision", ["auto", "bf16", "fp32"])
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    seed: int = at_least(0)
+    seed: int = seed_number()
     device: Device
     precision: Precision  # auto: bfloat16 autocast where the hardware computes in it
 
@@ -52,9 +52,9 @@ class Schedule:
 
     epochs: int = at_least(1)
     batch_size: int = at_least(1)
-    learning_rate: float = above(0)
+    learning_rate: float = between(0, 1, open_low=True)
     warmup: float = between(0, 1, open_high=True)  # share of the steps in which the learning rate rises
-    weight_decay: float = at_least(0)
+    weight_decay: float = between(0, 10)
 
 
 def device(run: Run) -> torch.device:
