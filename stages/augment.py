@@ -36,6 +36,7 @@ def main(name: str) -> None:
     model, tokenizer = encoder.load_classifier(source), checkpoints.load_tokenizer(source)
     answers = inference.logits_of(model, tokenizer, texts, bfloat16=trainer.in_bfloat16(run))
 
+    logits.check(name, {"unlabelled": answers})
     augmented.save(texts, logits.load(name)["train"], answers)
 
 

@@ -23,7 +23,7 @@ from intents.core.settings import at_least, between
 from intents.core.variants import TEACHER
 from intents.data import corpus
 from intents.data.corpus import Corpus
-from intents.models import checkpoints, folder, pooled
+from intents.models import checkpoints, families, folder, pooled, reading
 from intents.models.carried import CARRIERS
 from intents.training import trainer
 from intents.training.encoding import encode
@@ -104,16 +104,31 @@ def checked(section: str) -> Teacher:
     return teacher
 
 
+def check(teacher: Teacher, source: Path, section: str, *, converted: bool) -> None:
+    """Raise a PipelineError, before anything is trained, if the checkpoint is none for the stages that follow.
+
+    Args:
+        converted: students take layers of it, and it is exported; a second teacher's answers alone are used.
+    """
+    config = reading.parsed(source)
+    if converted:
+        also = "; as `second_teacher`, whose answers alone are used, any encoder"
+        families.check_family(config, f"{section}.checkpoint", also)
+    families.check_length(config, teacher.max_length, f"{section}.max_length", teacher.checkpoint)
+
+
 def main(name: str = TEACHER) -> None:
     teacher = checked("teacher" if name == TEACHER else "second_teacher")
     run = settings.load(trainer.Run, "run")
 
     data = Corpus()
     source = checkpoints.locate(teacher.checkpoint, teacher.package, teacher.revision, teacher.sha256)
+    check(teacher, source, "teacher" if name == TEACHER else "second_teacher", converted=name == TEACHER)
     trainer.seed_everything(run)
     bfloat16 = trainer.in_bfloat16(run)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         model, tokenizer = initial(teacher, source, data)
+        families.check_tokenizer(model, tokenizer, source)
 
     scratch = trainer.scratch_folder(name, teacher, run, source / checkpoints.WEIGHTS, *data.learnt_from)
     encoded = {split: encode(data, split, tokenizer) for split in ("train", "validation")}

@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core import files
+from intents.core.errors import PipelineError
 from intents.core.settings import at_least, between, seed_number
 from intents.int8.kernels import Range, Scheme
 
@@ -151,6 +152,15 @@ def save(folder: Path, scheme: Scheme, ranges: Mapping[str, Range]) -> None:
 
 
 def load(folder: Path) -> tuple[Scheme, dict[str, Range]]:
-    """The scheme and the ranges that `save` wrote."""
+    """The scheme and the ranges that `save` wrote.
+
+    Raises:
+        PipelineError: the file is missing or damaged.
+    """
     described = files.read_json(folder / RANGES, "dvc repro qat")
-    return Scheme(**described["scheme"]), {name: Range(*ends) for name, ends in described["inputs"].items()}
+    try:
+        return Scheme(**described["scheme"]), {name: Range(*ends) for name, ends in described["inputs"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PipelineError(
+            f"{folder / RANGES} is no file of ranges: {type(error).__name__} {str(error)[:120]}; `dvc repro qat` does"
+        ) from None

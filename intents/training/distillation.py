@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core.settings import between
 from intents.data.corpus import Corpus
@@ -50,7 +50,7 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature:
     )
 
 
-class DistillationTrainer(Trainer):
+class DistillationTrainer(trainer.FiniteTrainer):
     """A Trainer whose training rows carry `teacher_logits`; without them (evaluation) the loss is CE alone.
 
     Args:

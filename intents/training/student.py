@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from intents.core.errors import PipelineError
 from intents.core.settings import at_least, between, seed_number
 from intents.data.corpus import Corpus
-from intents.models import checkpoints, encoder
+from intents.models import checkpoints, encoder, families, reading
 from intents.models.first_token import read_first_token
 from intents.models.narrow import narrow
 from intents.models.vocabulary import cut_rows, cut_tokenizer, needed
@@ -99,10 +99,13 @@ def initial(
     if student.layers is not None:
         return encoder.keep_layers(encoder.load_classifier(folder), student.layers, f"student.{name}.layers"), tokenizer
     if student.shape is None:
-        return (
-            checkpoints.load_classifier(folder, data.intents),
-            checkpoints.load_tokenizer(folder, tokenizer.model_max_length),
-        )
+        config, longest = reading.parsed(folder), tokenizer.model_max_length
+        families.check_family(config, f"student.{name}.checkpoint")
+        families.check_length(config, longest, "teacher.max_length", f"student.{name}.checkpoint")
+        own = checkpoints.load_tokenizer(folder, longest)
+        found = checkpoints.load_classifier(folder, data.intents)
+        families.check_tokenizer(found, own, folder)
+        return found, own
     model, words = encoder.load_classifier(folder), None
     if student.vocabulary is not None:
         kept = needed(tokenizer, data.texts("train"), student.vocabulary.seen, student.vocabulary.common)
