@@ -13,7 +13,7 @@ import numpy as np
 
 from intents.core import files, settings, variants
 from intents.core.errors import program
-from intents.core.settings import at_least, between
+from intents.core.settings import at_least, between, seed_number
 from intents.data import augmented, logits
 from intents.data.augment import augment
 from intents.data.corpus import Corpus
@@ -24,7 +24,7 @@ from intents.training import trainer
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     number: int = at_least(1)  # of queries to make
-    seed: int = at_least(0)
+    seed: int = seed_number()
     recipe: dict[str, float]  # how often each kind is made: splice, shuffle, thin, swap
     out_of_scope: float = between(0, 1)  # share of the queries that are made of out-of-scope ones first of all
 
@@ -42,6 +42,7 @@ def main(name: str) -> None:
     model, tokenizer = encoder.load_classifier(source), checkpoints.load_tokenizer(source)
     answers = inference.logits_of(model, tokenizer, texts, bfloat16=trainer.in_bfloat16(run))
 
+    logits.check(name, {"unlabelled": answers})
     augmented.save(texts, logits.load(name)["train"], answers)
 
 

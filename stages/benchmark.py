@@ -24,7 +24,7 @@ from transformers import Pipeline, pipeline
 
 from intents.core import files, paths, reading, settings, table, variants
 from intents.core.errors import program
-from intents.core.settings import at_least
+from intents.core.settings import at_least, between, seed_number
 from intents.core.variants import TEACHER, Form, Variant
 from intents.data import logits
 from intents.data.corpus import Corpus
@@ -46,8 +46,8 @@ class Benchmark:
     warmup: int = at_least(0)  # calls before the first that counts
     queries: int = at_least(1)  # real queries, drawn from the test split
     threads: int = at_least(1)  # cores that one answer may use
-    seed: int = at_least(0)  # of the queries drawn, of the turns and of the bootstrap
-    bootstrap_samples: int = at_least(100)
+    seed: int = seed_number()  # of the queries drawn, of the turns and of the bootstrap
+    bootstrap_samples: int = between(100, 1_000_000)
 
 
 def answerer(variant: Variant, intents: list[str], threads: int) -> Callable[[str], str]:
@@ -68,9 +68,10 @@ def answerer(variant: Variant, intents: list[str], threads: int) -> Callable[[st
         else kernels.load(variant.folder, variant.made_by)
     )
     tokenizer = checkpoints.load_tokenizer(variant.folder)
-    # A Hugging Face pipeline, as the reference text times it: arg-max alone, no rule.
+    # A Hugging Face pipeline, as the reference text times it: arg-max alone, no rule. Cut, as serving cuts: beyond the
+    # model's positions it would fail, and below them read tokens that the other variants do not.
     pipe: Pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
-    return lambda query: pipe(query)[0]["label"]  # type: ignore[index]
+    return lambda query: pipe(query, truncation=True)[0]["label"]  # type: ignore[index]
 
 
 def multiply(benchmark: Benchmark) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from intents.core import files, paths, reading, settings, table
 from intents.core.errors import program
-from intents.core.settings import at_least
+from intents.core.settings import between, seed_number
 from intents.core.variants import TEACHER, Variant
 from intents.data import corpus, logits
 from intents.data.corpus import Corpus
@@ -27,8 +27,8 @@ from intents.evaluation.threshold import OutOfScope
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    bootstrap_samples: int = at_least(100)  # of the interval of each difference from the teacher
-    seed: int = at_least(0)  # of their draws
+    bootstrap_samples: int = between(100, 1_000_000)  # of the interval of each difference from the teacher
+    seed: int = seed_number()  # of their draws
 
 
 def parameters(variant: Variant) -> int:

@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError, safe_dump, safe_load
 
+from intents.core import table
 from intents.core.errors import Parser, PipelineError, run_program
 from intents.core.files import write_text
 from intents.core.settings import PARAMS
@@ -62,6 +63,7 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
                 if not chosen.get(group):
                     names = ", ".join(path.stem for path in sorted((conf / group).glob("*.yaml")))
                     raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
+            table.check_students(chosen)
             text = written.read_text(encoding="utf-8")
     except (
         DvcException,
@@ -113,8 +115,8 @@ def composed(config: str, overrides: Sequence[str] = (), conf: Path = CONF) -> d
 def _loaded(path: Path) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OSError) as error:
-        raise PipelineError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} cannot be read: {' '.join(str(error).split())[:240]}") from None
 
 
 def keep(name: str, config: str) -> list[Path]:

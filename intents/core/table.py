@@ -1,17 +1,22 @@
 """The rows of the results table: which variants params.yaml declares."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from intents.core import settings
+from intents.core import settings, variants
 from intents.core.errors import PipelineError
 from intents.core.variants import Form, Variant, parse
+
+MAIN_STUDENT = "the name of a section of `student`, such as half, as conf/student/half.yaml sets it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """The section `variants` of params.yaml: the rows of the table."""
 
-    student: str  # the student that pruning, quantization-aware training and sensitivity work on
+    # The student that pruning, quantization-aware training and sensitivity work on.
+    student: str = settings.text(MAIN_STUDENT)
     rows: dict[str, dict[str, str]]  # what the groups of conf/ add; the lists below are made of it
     teachers: dict[str, str]  # each with the section that has its settings
     answers: str  # the teacher whose answers students learn
@@ -29,6 +34,18 @@ def load() -> Table:
     return settings.load(Table, "variants")
 
 
+def check_students(params: Mapping[str, Any]) -> None:
+    """Look at the students of a params.yaml as a whole, before a stage runs for any of them.
+
+    Raises:
+        PipelineError: one has a name that no student can have, or `variants.student` names none.
+    """
+    for name in params.get("student") or ():
+        variants.student(str(name))
+    if params.get("variants", {}).get("student", "") is None:
+        raise PipelineError(f"`variants.student` is null, so there is none to prune; allowed: {MAIN_STUDENT}")
+
+
 def declared() -> list[Variant]:
     """Every variant of params.yaml, in the order of the table.
 
@@ -44,6 +61,8 @@ def declared() -> list[Variant]:
     for key in ("onnx_models", "torch_models"):
         if unknown := sorted(set(getattr(rows, key)) - set(rows.models)):
             raise PipelineError(f"`variants.{key}` has {unknown[0]!r}; allowed: {', '.join(rows.models)}")
+    if unknown := sorted({*rows.controls, *rows.controls.values()} - set(rows.models)):
+        raise PipelineError(f"`variants.controls` has {unknown[0]!r}; allowed: {', '.join(rows.models)}")
     names = [
         *rows.models,
         *(f"{model}-torch-{method}" for model in rows.torch_models for method in rows.torch_methods),

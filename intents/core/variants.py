@@ -21,6 +21,7 @@ from intents.core.errors import PipelineError
 
 TEACHER = "teacher"
 QAT = "qat"
+STUDENT = re.compile(r"[a-z0-9_]+")
 NAME = re.compile(r"(?P<model>[a-z0-9_]+(-[a-z0-9_]+)??)(-(?P<onnx>onnx)|-(?P<int8>torch|ort)-(?P<method>[a-z0-9_]+))?")
 
 
@@ -118,12 +119,26 @@ def parse(name: str) -> Variant:
     """
     found = NAME.fullmatch(name)
     if found is None:
-        raise PipelineError(f"{name!r} is no variant's name; allowed: MODEL[-onnx | -torch-METHOD | -ort-METHOD]")
+        raise PipelineError(f"{name[:80]!r} is no variant's name; allowed: MODEL[-onnx | -torch-METHOD | -ort-METHOD]")
     if found["onnx"]:
         return Variant(found["model"], Form.ONNX)
     if found["int8"]:
         return Variant(found["model"], Form.ORT if found["int8"] == "ort" else Form.TORCH_INT8, found["method"])
     return Variant(found["model"])
+
+
+def student(name: str) -> Variant:
+    """The student of that name, a section of `student`.
+
+    Raises:
+        PipelineError: it would be taken for the name of another variant, or can be none.
+    """
+    if not STUDENT.fullmatch(name) or name == TEACHER:
+        raise PipelineError(
+            f"`student` has a section {name[:80]!r}; allowed: lower-case letters, digits and _, and not {TEACHER!r}, "
+            "since a - in a variant's name comes before what was done to the student"
+        )
+    return Variant(name)
 
 
 def model(name: str) -> Variant:

@@ -9,7 +9,7 @@ The rows of a cosine head (intents/models/heads.py) can begin at the class means
 with Imprinted Weights", 2018).
 
 Importing this module makes AutoConfig and AutoModelForSequenceClassification know the model. Of this
-project it needs the heads alone.
+project it needs the heads, and the check of what it reads.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ from transformers import (
 from transformers.configuration_utils import SubConfigSpec
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from intents.models import reading
 from intents.models.heads import CosineHead, FoldedHead, unit
 
 HEAD_RATE = 5.0  # how much faster the head learns than the encoder
@@ -127,7 +128,10 @@ class PooledClassifier(PreTrainedModel):
         Args:
             settings: of `PooledConfig`, such as pooling, head, num_labels, id2label, label2id.
         """
-        encoder = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+        options: Any = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+        encoder, found = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
+        # Weights of another model give way to random ones, silently; a pooler is not read here.
+        reading.check_loaded(encoder, Path(folder), {name for name in reading.lost(found) if "pooler." not in name})
         encoder.config._name_or_path = ""  # config.json would tell where this machine keeps the checkpoint
         attention = settings.pop("attn_implementation", "sdpa")
         config = PooledConfig(encoder_config=encoder.config, **settings)

@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from intents.core.settings import above, between
+from intents.core.settings import between
 from intents.data.corpus import Corpus
 from intents.training import trainer
 from intents.training.encoding import encode
 from intents.training.unlabelled import Unlabelled, squared_error, with_unlabelled
+
+# The highest temperature that says something. As it rises, T² · KL goes to the squared error of the centred logits
+# (Hinton et al., section 2.1); further up, the differences that are squared drown in float32's rounding.
+HOTTEST = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,7 @@ class Distillation(trainer.Schedule):
 
     answers: str  # the file of the teacher's logits
     alpha: float = between(0, 1)  # weight of the cross-entropy with the labels
-    temperature: float = above(0)  # softens both distributions
+    temperature: float = between(0, HOTTEST, open_low=True)  # softens both distributions
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -46,7 +50,7 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature:
     )
 
 
-class DistillationTrainer(Trainer):
+class DistillationTrainer(trainer.FiniteTrainer):
     """A Trainer whose training rows carry `teacher_logits`; without them (evaluation) the loss is CE alone.
 
     Args:

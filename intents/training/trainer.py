@@ -27,9 +27,15 @@ from transformers import (
 
 from intents.core import files, paths, source
 from intents.core.errors import PipelineError
-from intents.core.settings import above, at_least, between
+from intents.core.settings import at_least, between, seed_number
 
 log = logging.getLogger(__name__)
+
+# Settings that can make a training diverge, named where one does.
+SUSPECTS = (
+    *("learning_rate", "head_rate", "score_learning_rate", "range_learning_rate"),
+    *("out_of_scope_weight", "temperature", "alpha", "weight_decay"),
+)
 
 Log = list[dict[str, float]]  # a Trainer's
 METRIC = "accuracy"
@@ -41,7 +47,7 @@ Precision = Enum("Precision", ["auto", "bf16", "fp32"])
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    seed: int = at_least(0)
+    seed: int = seed_number()
     device: Device
     precision: Precision  # auto: bfloat16 autocast where the hardware computes in it
 
@@ -52,9 +58,9 @@ class Schedule:
 
     epochs: int = at_least(1)
     batch_size: int = at_least(1)
-    learning_rate: float = above(0)
+    learning_rate: float = between(0, 1, open_low=True)
     warmup: float = between(0, 1, open_high=True)  # share of the steps in which the learning rate rises
-    weight_decay: float = at_least(0)
+    weight_decay: float = between(0, 10)
 
 
 def device(run: Run) -> torch.device:
@@ -112,6 +118,34 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     return {METRIC: float((np.argmax(prediction.predictions, axis=1) == prediction.label_ids).mean())}
 
 
+class FiniteTrainer(Trainer):
+    """A Trainer that ends at the first loss that is not finite: what comes after it is a model of nothing.
+
+    Raises:
+        PipelineError: the loss of a step or of an evaluation is infinite or none; the message has the settings.
+    """
+
+    schedule: Schedule  # set by `train`
+
+    def training_step(self, *inputs: Any, **more: Any) -> torch.Tensor:
+        loss = super().training_step(*inputs, **more)
+        if not torch.isfinite(loss):
+            raise diverged(self.schedule, f"the loss is {loss.item()} in step {self.state.global_step + 1}")
+        return loss
+
+    def evaluate(self, *inputs: Any, **more: Any) -> dict[str, float]:
+        metrics = super().evaluate(*inputs, **more)
+        if not np.isfinite(metrics.get("eval_loss", 0.0)):
+            raise diverged(self.schedule, f"the loss on validation is {metrics['eval_loss']}")
+        return metrics
+
+
+def diverged(schedule: Schedule, what: str) -> PipelineError:
+    values = {name: getattr(schedule, name) for name in SUSPECTS if getattr(schedule, name, None) is not None}
+    named = ", ".join(f"`{name}` {value:g}" for name, value in values.items())
+    return PipelineError(f"training diverged: {what}. It ran with {named}; a lower `learning_rate` comes first to try")
+
+
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -121,7 +155,7 @@ def train(
     run: Run,
     scratch: Path,
     *,
-    engine: Callable[..., Trainer] = Trainer,
+    engine: Callable[..., Trainer] = FiniteTrainer,
     keep_best: bool = True,
     callbacks: Sequence[TrainerCallback] = (),
     optimizer: torch.optim.Optimizer | None = None,
@@ -130,9 +164,12 @@ def train(
     """Train `model` in place; resume from `scratch` if an earlier run was cut off there.
 
     Args:
-        engine: makes the Trainer.
+        engine: makes the Trainer, a `FiniteTrainer`.
         loss: (outputs, labels, num_items_in_batch) to a scalar; the model's own cross-entropy if None.
         keep_best: end with the weights of the epoch that was best on validation; else with the last ones.
+
+    Raises:
+        PipelineError: the loss is not finite.
 
     Returns:
         The Trainer's log; `history` makes a table of it.
@@ -173,6 +210,7 @@ def train(
         compute_loss_func=loss,
         optimizers=(optimizer, None),
     )
+    running.schedule = schedule  # type: ignore[attr-defined]
     checkpoint = last_checkpoint(scratch)
     if checkpoint:
         log.info("resuming from %s", checkpoint)

@@ -175,7 +175,7 @@ def test_without_what_it_needs_it_says_what_to_run_and_changes_nothing(few: Path
     [
         ("calls=0", "a whole number, 1 or more"),
         ("queries=0", "a whole number, 1 or more"),
-        ("bootstrap_samples=10", "a whole number, 100 or more"),
+        ("bootstrap_samples=10", "a whole number from 100 to 1000000"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(project: Path, overrides: list[str], setting: str, allowed: str) -> None:

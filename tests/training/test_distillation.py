@@ -94,12 +94,12 @@ def test_a_run_is_of_the_alpha_the_temperature_and_the_schedule_of_its_settings(
     [
         ("alpha", -0.1, "a number from 0 to 1"),
         ("alpha", 1.1, "a number from 0 to 1"),
-        ("temperature", 0, "a number above 0"),
+        ("temperature", 0, "a number above 0 to 1000"),
         ("epochs", 0, "a whole number, 1 or more"),
         ("batch_size", 0, "a whole number, 1 or more"),
-        ("learning_rate", 0, "a number above 0"),
+        ("learning_rate", 0, "a number above 0 to 1"),
         ("warmup", 1, "a number from 0 to below 1"),
-        ("weight_decay", -1, "a number, 0 or more"),
+        ("weight_decay", -1, "a number from 0 to 10"),
     ],
 )
 def test_a_setting_out_of_its_range_is_refused(key: str, value: float, allowed: str) -> None:
