@@ -1,4 +1,4 @@
-"""select: accuracy, size and latency of every variant in one table, and the variant that is best.
+"""select: accuracy, size and speed of every variant in one table, and the variant that is best.
 
 In:  reports/evaluation.json, reports/manifest.json, reports/latency.json.
 Out: reports/benchmark.json (the whole table, the best variant, the Pareto front), reports/summary.json (the few figures
@@ -59,6 +59,7 @@ def main() -> None:
         "machine": clocked["machine"],
         "best": best,
         "deployed": best or selection.most_accurate_deployable(table),
+        "batch_size": timed["batch_size"],
         "budget": {"max_accuracy_drop": select.max_accuracy_drop, "tie": select.tie},
         "variants": table,
     }

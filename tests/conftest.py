@@ -272,6 +272,9 @@ def overrides(tiny_checkpoint: Path, shared: Path) -> list[str]:
         "benchmark.calls=3",
         "benchmark.warmup=1",
         "benchmark.queries=5",
+        "benchmark.batch_size=4",
+        "benchmark.batches=2",
+        "benchmark.starts=1",
         "benchmark.bootstrap_samples=200",
         "plot.dpi=50",
     ]

@@ -45,6 +45,7 @@ def pages(
         "variant": variant,
         "row": benchmark["variants"][variant.name],
         "machine": benchmark["machine"],
+        "batch_size": benchmark.get("batch_size"),  # none in a benchmark without batches
         "intents": intents,
         "rate": rate,
         "clinc": data.config != LOCAL,

@@ -47,6 +47,7 @@ def report(
     return render(
         "report.md.j2",
         **_shared(benchmark),
+        batch_size=benchmark.get("batch_size"),  # none in a benchmark without batches
         description=description,
         sensitivities=sensitivities,
         mistakes=mistakes,

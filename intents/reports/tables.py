@@ -101,6 +101,27 @@ def latencies(variants: Rows) -> str:
     return table([*header, f"than {TEACHER_ONNX}", "answers as evaluated"], rows)
 
 
+def throughput(variants: Rows) -> str:
+    """Queries per second in batches, and the first answer and the memory of a fresh process.
+
+    Returns:
+        Nothing where none was measured.
+    """
+    rows = [
+        [
+            name,
+            f"{row['queries_per_second']:,.0f}",
+            f"{row['queries_per_second'] / variants[TEACHER]['queries_per_second']:.1f} ×",
+            f"{row['first_answer_ms']:,.0f}" if "first_answer_ms" in row else "",
+            f"{row['peak_memory_mb']:,.0f}" if "peak_memory_mb" in row else "",
+        ]
+        for name, row in variants.items()
+        if "queries_per_second" in row
+    ]
+    header = ["variant", "queries per second", "than the teacher", "first answer, ms", "peak memory, MiB"]
+    return table(header, rows) if rows else ""
+
+
 def conversions(variants: Rows) -> str:
     """What each conversion changed, against the variant that was converted."""
     rows = [

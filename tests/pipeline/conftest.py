@@ -39,7 +39,10 @@ TINY = {
     "ort_quantize": {"static": {"min_agreement": 0.0, "queries": 20}},
     "sensitivity": {"queries": 5},
     "evaluate": {"bootstrap_samples": 200},
-    "benchmark": {"calls": 2, "warmup": 1, "queries": 5, "bootstrap_samples": 200},
+    "benchmark": {
+        **{"calls": 2, "warmup": 1, "queries": 5, "batch_size": 4, "batches": 1, "starts": 0},
+        "bootstrap_samples": 200,
+    },
     "plot": {"dpi": 50},
 }
 PARTS = ("stages", "intents", "tools", "conf", "data/sample")

@@ -67,6 +67,14 @@ def test_every_figure_is_that_of_the_benchmark(benchmark: dict[str, Any]) -> Non
         assert shown in text, shown
 
 
+def test_batches_and_first_answers_are_told_of_where_they_were_measured(benchmark: dict[str, Any]) -> None:
+    assert "a fresh process" not in pages(benchmark)["README.md"]
+    benchmark["variants"][NAME] |= {"queries_per_second": 4821.3, "first_answer_ms": 251.4, "peak_memory_mb": 71.6}
+    text = pages(benchmark | {"batch_size": 32})["README.md"]
+    for shown in ("in batches of 32 | 4,821 queries", "to its first answer | 251 ms", "at most | 72 MiB"):
+        assert shown in text, shown
+
+
 def test_others_have_their_attribution_and_their_licence(benchmark: dict[str, Any]) -> None:
     found = pages(benchmark)
     assert found.pop("LICENSE-APACHE").strip().startswith("Apache License\n                           Version 2.0")

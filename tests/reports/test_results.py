@@ -106,6 +106,13 @@ def test_a_machine_without_int8_products_is_told_of_as_such(benchmark: Benchmark
     assert "no instruction that multiplies int8 vectors" in report(benchmark)
 
 
+def test_batches_and_first_answers_are_told_of_where_they_were_measured(benchmark: Benchmark) -> None:
+    assert "the median of some batches of 32 test queries" in prose(report(benchmark))
+    assert "| half-ort-dynamic | 2,500 |" in report(benchmark)
+    del benchmark["batch_size"]
+    assert "### Batches, first answer" not in report(benchmark)
+
+
 def test_the_report_shows_the_pictures_that_there_are(benchmark: Benchmark) -> None:
     for name in ("weights", "sparsity", "structure"):
         assert f"(figures/{name}.png)" not in report(benchmark)

@@ -43,6 +43,19 @@ def test_latencies_have_both_speedups(variants: Variants) -> None:
     ]
 
 
+def test_throughput_stands_beside_the_first_answer_of_those_that_are_started(variants: Variants) -> None:
+    table = cells(tables.throughput(variants))
+    assert list(table)[1:] == list(variants)
+    assert table["half-ort-dynamic"] == ["2,500", "12.5 ×", "250", "86"]
+    assert table["half-torch-dynamic"] == ["800", "4.0 ×", "", ""]
+
+
+def test_without_throughput_there_is_no_table_of_it(variants: Variants) -> None:
+    for row in variants.values():
+        del row["queries_per_second"]
+    assert tables.throughput(variants) == ""
+
+
 def test_the_short_table_has_the_teacher_the_front_and_what_is_always_shown(variants: Variants) -> None:
     variants["teacher"]["pareto"] = False
     assert list(tables.short(variants)) == ["teacher", "teacher-onnx", "half-ort-dynamic"]

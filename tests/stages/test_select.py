@@ -66,7 +66,9 @@ def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     write("reports/evaluation.json", {"variants": evaluated})
     write("reports/manifest.json", manifest)
-    write("reports/latency.json", {"machine": {"cpu": "a chip"}, "multiply": {"tokens": {}}, "variants": timed})
+    machine = {"cpu": "a chip"}
+    latency = {"machine": machine, "multiply": {"tokens": {}}, "batch_size": 32, "variants": timed}
+    write("reports/latency.json", latency)
     return tmp_path
 
 
@@ -99,7 +101,8 @@ def test_rows_stand_in_the_order_of_the_table(report: dict[str, Any]) -> None:
 
 def test_the_machine_is_that_of_the_timings(report: dict[str, Any]) -> None:
     assert report["machine"] == {"cpu": "a chip"}
-    assert set(report) == {"machine", "best", "deployed", "budget", "variants"}
+    assert set(report) == {"machine", "best", "deployed", "batch_size", "budget", "variants"}
+    assert report["batch_size"] == 32
 
 
 def test_best_is_the_fastest_within_the_budget_and_the_most_accurate_of_a_tie(report: dict[str, Any]) -> None:
@@ -228,6 +231,7 @@ def test_in_the_tiny_project_the_table_has_every_figure_of_the_contract(
     contract = {
         *("accuracy", "accuracy_with_rule", "in_scope_accuracy", "oos_recall", "size_mb", "time_avg_ms"),
         *("time_std_ms", "p50_ms", "p95_ms", "p99_ms", "speedup_vs_teacher", "size_ratio_vs_teacher"),
+        "queries_per_second",
     }
     for name, figures in report["variants"].items():
         assert set(figures) >= contract | {"folder", "parameters", "deployable", "pareto"}, name
