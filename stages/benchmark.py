@@ -78,8 +78,8 @@ def served(variant: Variant, rule: Rule, threads: int) -> Served:
         else kernels.load(variant.folder, variant.made_by)
     )
     tokenizer = checkpoints.load_tokenizer(variant.folder)
-    # As the reference text times it: arg-max alone, no rule. Cut, as serving cuts: beyond the model's positions it would
-    # fail, and below them read tokens that the other variants do not.
+    # As the reference text times it: arg-max alone, no rule. Cut, as serving cuts: beyond the model's positions it
+    # would fail, and below them read tokens that the other variants do not.
     pipe: Pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
     return Served(
         lambda query: pipe(query, truncation=True)[0]["label"],  # type: ignore[index]
