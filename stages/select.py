@@ -59,7 +59,7 @@ def main() -> None:
         "machine": clocked["machine"],
         "best": best,
         "deployed": best or selection.most_accurate_deployable(table),
-        "batch_size": timed["batch_size"],
+        "batch_size": clocked["batch_size"],
         "budget": {"max_accuracy_drop": select.max_accuracy_drop, "tie": select.tie},
         "variants": table,
     }
