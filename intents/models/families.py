@@ -7,13 +7,13 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from intents.core.errors import PipelineError
 
 # Those whose layers can be taken apart (intents/models/encoder.py), exported, fused and made int8 (intents/onnx).
-FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra")
+FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra")
 # Which stage cannot take others, and why.
 UNFIT = {
     "albert": "distill cannot take layers of it, since all its layers are one",
-    "mpnet": "prune and ort-quantize do not know its layers, whose attention adds a position bias",
-    "deberta": "prune and ort-quantize do not know its layers, whose attention is between positions too",
-    "deberta-v2": "prune and ort-quantize do not know its layers, whose attention is between positions too",
+    "mpnet": "prune does not know its layers, and ort-quantize cannot fuse their attention",
+    "deberta": "prune does not know its layers, and ort-quantize cannot fuse their attention",
+    "deberta-v2": "prune does not know its layers, and ort-quantize cannot fuse their attention",
 }
 # Families that count positions from behind that of padding, as fairseq did.
 BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from safetensors.numpy import save_file
 
 from intents.core.errors import PipelineError
 from intents.core.variants import Variant, parse
+from intents.int8 import kernels
+from intents.models import encoder
+from intents.serving.classifier import OnnxModel
 from intents.serving.rule import Rule
 from stages import benchmark
 
@@ -201,6 +205,33 @@ def test_answers_that_are_not_those_of_the_cached_logits_are_told(overrides: lis
     run(benchmark)
     agreement = {name: row["served_agreement"] for name, row in read("reports/latency.json")["variants"].items()}
     assert agreement == {"teacher": 1.0, "half": 0.0, "half-torch-dynamic": 1.0, "half-ort-static": 0.75}
+
+
+@pytest.mark.usefixtures("reading")
+def test_of_a_query_longer_than_the_models_read_all_variants_read_the_same_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {}
+
+    def recording(load: Callable[..., Any]) -> Callable[..., Any]:
+        def loaded(folder: Path, *rest: Any) -> Any:
+            def note(_: object, __: object, given: dict[str, Any]) -> None:
+                found[folder.name] = given["input_ids"][0].tolist()
+
+            model = load(folder, *rest)
+            model.register_forward_pre_hook(note, with_kwargs=True)
+            return model
+
+        return loaded
+
+    monkeypatch.setattr(encoder, "load_classifier", recording(encoder.load_classifier))
+    monkeypatch.setattr(kernels, "load", recording(kernels.load))
+    query = "please wake me in the morning " * 60
+    for name in FEW:
+        assert benchmark.served(parse(name), Rule(["alarm", "music", "weather", "oos"], -1e9, 0.5), 1).one(query)
+    served = OnnxModel(Path("models/half-ort-static")).inputs(query)["input_ids"][0].tolist()
+    assert len(served) == 64
+    assert found == dict.fromkeys(FEW[:3], served)
 
 
 @pytest.mark.parametrize(

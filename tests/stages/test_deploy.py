@@ -202,9 +202,9 @@ def test_a_figure_that_the_benchmark_has_not_is_named(key: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "has no 'deployed'"),
-        ("[]", "has no .*; run `dvc repro select`"),
-        ('{"deployed": "gone-onnx", "variants": {}}', "has no 'gone-onnx'"),
+        ("{}", "has no `deployed`"),
+        ("[]", "holds no object; run `dvc repro select`"),
+        ('{"deployed": "gone-onnx", "variants": {}}', "has no `gone-onnx`"),
         ("{", "is not valid JSON"),
     ],
 )
@@ -230,7 +230,7 @@ def test_a_graph_that_is_not_the_one_that_was_judged_is_not_deployed() -> None:
     ("key", "value", "message"),
     [
         ("teacher.licence", [1], "`teacher.licence` is .*; allowed: a text, or null"),
-        ("dataset.config", None, "`dataset.config` is None; allowed: a text"),
+        ("dataset.config", None, "`dataset.config` is null; allowed: a text"),
     ],
 )
 def test_what_the_card_is_told_is_checked(choosing: Path, key: str, value: object, message: str) -> None:
