@@ -230,11 +230,7 @@ def _deployed(before: Reports, after: Reports) -> list[str | None]:
 def main() -> None:
     parser = Parser("tools.review", __doc__)
     parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
-    parser.add_argument(
-        "--budget",
-        type=float,
-        help="exit 1 if a variant lost more accuracy than this on validation, such as 0.01; on the same data set only",
-    )
+    parser.add_argument("--budget", type=float, help="exit 1 if a variant lost more than this on validation (0.01)")
     parser.add_argument("--tolerance", type=float, default=0.15, help="of latency ratios (default 0.15)")
     parser.add_argument("--pictures", default="", help="what to put before the picture's path, such as a URL")
     arguments = parser.parse_args()
@@ -242,8 +238,7 @@ def main() -> None:
     print(write(before, after, arguments.base, arguments.tolerance, arguments.pictures, arguments.budget))
     if arguments.budget is None or not same_queries(before, after):
         return
-    too_much = {name: loss for name, loss in losses(before, after).items() if loss > arguments.budget}
-    if too_much:
+    if too_much := {name: loss for name, loss in losses(before, after).items() if loss > arguments.budget}:
         worst = max(too_much, key=lambda name: too_much[name])
         raise PipelineError(
             f"{worst} lost {100 * too_much[worst]:.2f} points of accuracy with the rule on validation against "

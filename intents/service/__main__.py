@@ -1,4 +1,4 @@
-"""The classifier as a service over HTTP. Needs the packages of requirements-service.txt.
+"""service: the classifier over HTTP. Needs the packages of requirements-service.txt.
 
 python -m intents.service --model release --port 8000
 

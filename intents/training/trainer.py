@@ -28,14 +28,9 @@ from transformers import (
 from intents.core import files, paths, source
 from intents.core.errors import PipelineError
 from intents.core.settings import at_least, between, seed_number
+from intents.training.finite import FiniteTrainer
 
 log = logging.getLogger(__name__)
-
-# Settings that can make a training diverge, named where one does.
-SUSPECTS = (
-    *("learning_rate", "head_rate", "score_learning_rate", "range_learning_rate"),
-    *("out_of_scope_weight", "temperature", "alpha", "weight_decay"),
-)
 
 Log = list[dict[str, float]]  # a Trainer's
 METRIC = "accuracy"
@@ -118,34 +113,6 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     return {METRIC: float((np.argmax(prediction.predictions, axis=1) == prediction.label_ids).mean())}
 
 
-class FiniteTrainer(Trainer):
-    """A Trainer that ends at the first loss that is not finite: what comes after it is a model of nothing.
-
-    Raises:
-        PipelineError: the loss of a step or of an evaluation is infinite or none; the message has the settings.
-    """
-
-    schedule: Schedule  # set by `train`
-
-    def training_step(self, *inputs: Any, **more: Any) -> torch.Tensor:
-        loss = super().training_step(*inputs, **more)
-        if not torch.isfinite(loss):
-            raise diverged(self.schedule, f"the loss is {loss.item()} in step {self.state.global_step + 1}")
-        return loss
-
-    def evaluate(self, *inputs: Any, **more: Any) -> dict[str, float]:
-        metrics = super().evaluate(*inputs, **more)
-        if not np.isfinite(metrics.get("eval_loss", 0.0)):
-            raise diverged(self.schedule, f"the loss on validation is {metrics['eval_loss']}")
-        return metrics
-
-
-def diverged(schedule: Schedule, what: str) -> PipelineError:
-    values = {name: getattr(schedule, name) for name in SUSPECTS if getattr(schedule, name, None) is not None}
-    named = ", ".join(f"`{name}` {value:g}" for name, value in values.items())
-    return PipelineError(f"training diverged: {what}. It ran with {named}; a lower `learning_rate` comes first to try")
-
-
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -210,7 +177,7 @@ def train(
         compute_loss_func=loss,
         optimizers=(optimizer, None),
     )
-    running.schedule = schedule  # type: ignore[attr-defined]
+    running.settings = schedule  # type: ignore[attr-defined]
     checkpoint = last_checkpoint(scratch)
     if checkpoint:
         log.info("resuming from %s", checkpoint)

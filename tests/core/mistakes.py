@@ -165,7 +165,7 @@ IN_DATA = {
     "no source answers": Mistake(
         ("stages.fetch_clinc",),
         (
-            *("no source of the data set answered", "mirror (CLINC150_MIRROR names ", "hub (", "upstream ("),
+            *("no source of the data set answered", "mirror (CLINC150_MIRROR names "),
             *("Point CLINC150_MIRROR at a folder", "`make demo`"),
         ),
         clinc150,

@@ -98,7 +98,9 @@ def test_what_means_nothing_is_no_setting(key: str, value: float, allowed: str) 
 
 
 def test_in_a_mapping_too() -> None:
-    found = refused(Augment, "augment", number=1, seed=0, recipe={"splice": 1.0, "thin": float("inf")})
+    found = refused(
+        Augment, "augment", number=1, seed=0, out_of_scope=0.0, recipe={"splice": 1.0, "thin": float("inf")}
+    )
     assert found == "`augment.recipe.thin` is inf; allowed: a finite number for each key"
 
 
