@@ -49,8 +49,8 @@ PARTS = ("stages", "intents", "tools", "conf", "data/sample")
 FILES = ("dvc.yaml", "LICENSE", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 
 
-def make(folder: Path, checkpoint: Path, warm: Path) -> None:
-    """Lay out the project in `folder`, a Git repository, and run all its stages."""
+def lay_out(folder: Path, checkpoint: Path) -> None:
+    """The project in `folder`, without what its stages make."""
     for name in PARTS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
@@ -59,6 +59,11 @@ def make(folder: Path, checkpoint: Path, warm: Path) -> None:
     (folder / ".dvc/config.local").write_text("[hydra]\n    config_name = tiny\n")
     tiny = TINY | {"teacher": TINY["teacher"] | {"checkpoint": str(checkpoint)}}
     (folder / "conf/tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+
+
+def make(folder: Path, checkpoint: Path, warm: Path) -> None:
+    """Lay out the project in `folder`, a Git repository, and run all its stages."""
+    lay_out(folder, checkpoint)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         environment(monkeypatch, warm)
