@@ -55,7 +55,8 @@ def run(folder: Path, *command: str) -> None:
     """
     shown = " ".join(command).replace(sys.executable, "python")
     print("$", shown, flush=True)
-    if status := subprocess.run(command, cwd=folder, env=programs.environment(), check=False).returncode:
+    status, _ = programs.run(command, cwd=folder)
+    if status:
         raise PipelineError(f"`{shown}` ended with status {status}; the copy is in {folder}/")
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,6 @@ SWEEP = paths.REPORTS / "sweep"
 # A line of `dvc queue status`: revision, name, time, state. And its last one.
 TASK = re.compile(r"(?P<revision>[0-9a-f]{7,}) +(?P<name>\S+) .* (?P<state>[A-Z][a-z]+) *")
 WORKERS = re.compile(r"Worker status: (?P<active>\d+) active, (?P<idle>\d+) idle")
-UNFIT = re.compile(r"[^\x20-\x7e]|[#?%]")  # in the path of a clone
 POLL_S = 5  # a look at the queue takes a second of a core
 MISSED = 10  # looks in a row that may find no worker: a busy one does not always answer
 FINISHED = ("Success", "Failed")
@@ -48,22 +47,6 @@ class Queue(NamedTuple):
 
     tasks: dict[str, str]  # revision: state
     workers: int
-
-
-def check_path(folder: Path) -> None:
-    """Refuse a folder in which DVC cannot run an experiment apart from the workspace.
-
-    It gives Git the folder as a URL and the name of a branch as ASCII (treeverse/dvc#8015), so some characters do not
-    arrive. `dvc exp run --temp` fails there too; without it, experiments run.
-
-    Raises:
-        PipelineError: its path has such a character.
-    """
-    if found := UNFIT.search(str(folder)):
-        raise PipelineError(
-            f"the path {folder} has {found[0]!r}, and there DVC cannot run queued experiments; allowed: ASCII without "
-            "# ? %; move the clone, or try one setting after the other with `dvc exp run -S`"
-        )
 
 
 def queue(name: str, overrides: list[str], target: str) -> None:
@@ -132,7 +115,12 @@ def run(name: str, overrides: list[str], target: str) -> Counter[str]:
     record, asked = RECORDS / f"{name}.json", {"asked": [*overrides, target], "state": state()}
     tasks = look(name).tasks
     known = reading.load(record, "rm " + str(record)) if record.exists() else None
-    if known is not None and known["queued"] and set(known["queued"]) <= set(tasks):
+    if (
+        known is not None
+        and known["queued"]
+        and set(known["queued"]) <= set(tasks)
+        and (under_way(tasks) or there(name))
+    ):
         if {key: known[key] for key in asked} != asked:
             raise PipelineError(
                 f"the sweep {name} was queued by another call, or from other code or parameters; give this one another "
@@ -156,6 +144,15 @@ def run(name: str, overrides: list[str], target: str) -> Counter[str]:
             "interrupted; the queue's worker goes on with the sweep: the same command waits for it and collects what "
             "comes out, `dvc queue stop --kill` ends it, `dvc queue remove --queued` gives up what has not begun"
         ) from None
+
+
+def under_way(tasks: Mapping[str, str]) -> bool:
+    return any(state not in FINISHED for state in tasks.values())
+
+
+def there(name: str) -> bool:
+    """Whether the sweep has experiments; the queue remembers its tasks also after they were removed."""
+    return any(belongs(shown["Experiment"], name) for shown in dvc.api.exp_show())
 
 
 def state() -> str:
@@ -223,7 +220,7 @@ def main() -> None:
     if not keys:
         raise PipelineError("nothing to sweep over: give at least one KEY=VALUE,VALUE,...")
     fixed = [override for override in arguments.override if not swept(override)]
-    check_path(Path.cwd().resolve())
+    programs.check_path(Path.cwd().resolve())
     student = params.composed(params.main_config(), fixed)["variants"]["student"]
     metric = arguments.metric or f"{student}.validation.accuracy"
     states = run(arguments.name, arguments.override, arguments.target or f"distill@{student}")

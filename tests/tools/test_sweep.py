@@ -269,7 +269,8 @@ def test_what_an_earlier_sweep_of_that_name_left_behind_is_not_counted(monkeypat
 @pytest.fixture
 def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A queue to which a sweep adds two tasks, beside one of an earlier sweep; what was queued, waited for, removed."""
-    seen = SimpleNamespace(tasks={"old": "Failed"}, queued=0, waited=[], removed=[], queueing=None, waiting=None)
+    seen = SimpleNamespace(tasks={"old": "Failed"}, queued=0, waited=[], removed=[], there=True)
+    seen.queueing = seen.waiting = None
 
     def queue(*_: object) -> None:
         seen.queued += 1
@@ -285,6 +286,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamesp
 
     monkeypatch.setattr(sweep, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(sweep, "state", lambda: "as it is")
+    monkeypatch.setattr(sweep, "there", lambda _: seen.there)
     monkeypatch.setattr(sweep, "look", lambda _: sweep.Queue(dict(seen.tasks), 1))
     monkeypatch.setattr(sweep, "queue", queue)
     monkeypatch.setattr(sweep, "wait", wait)
@@ -321,6 +323,13 @@ def test_ctrl_c_while_it_queues_leaves_nothing_queued(interrupted: SimpleNamespa
     assert interrupted.removed == [("queue", "remove", "one", "two")]
     interrupted.queueing, interrupted.tasks = None, {"old": "Failed"}
     assert sweep.run("kd", ["a=1,2"], "distill@half") == {"Success": 2}
+    assert interrupted.queued == 2
+
+
+def test_a_name_is_free_again_once_its_experiments_are_removed(interrupted: SimpleNamespace) -> None:
+    sweep.run("kd", ["a=1,2"], "distill@half")
+    interrupted.there, interrupted.tasks = False, {"one": "Success", "two": "Success"}
+    assert sweep.run("kd", ["a=1,3"], "distill@half") == {"Success": 2}
     assert interrupted.queued == 2
 
 
@@ -376,4 +385,4 @@ def test_a_clone_where_dvc_cannot_queue_is_refused_before_anything_is_queued(
 
 
 def test_a_usual_path_is_not_refused(tmp_path: Path) -> None:
-    sweep.check_path(tmp_path / "A folder/it's_1-2.3+4,5=6@7~(8)[9]&")
+    sweep.programs.check_path(tmp_path / "A folder/it's_1-2.3+4,5=6@7~(8)[9]&")
