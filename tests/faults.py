@@ -1,7 +1,7 @@
 """Faults that no test can wait for: `make demo` killed at random moments, and on a full disk. Not part of `make test`.
 
-PYTHONPATH=. python tests/faults.py --times 20         kill it 20 times, each in a clone of its own; fill the disk 3 times
-PYTHONPATH=. python tests/faults.py --times 2 --tiny   the same with the tests' tiny models: minutes, not hours
+PYTHONPATH=. python tests/faults.py --times 20          kill it 20 times, each in its own clone; fill the disk 3 times
+PYTHONPATH=. python tests/faults.py --times 2 --tiny    the same with the tests' tiny models: minutes, not hours
 
 A run that was killed, run again, has to end with the bytes of an undisturbed one (the clock's figures and what follows
 from them aside). A run on a full disk has to end with one line, leave nothing half-written and lose nothing: with room

@@ -7,6 +7,7 @@ from typing import Any
 
 from intents.core import files
 from intents.core.errors import PipelineError
+from intents.core.variants import TEACHER
 
 
 class Report(dict[str, Any]):
@@ -80,6 +81,8 @@ def rows(table: Report, key: str | None = None, numbers: Collection[str] = ()) -
     where = "" if key is None else f"{key}."
     if not isinstance(found, Report):
         raise lacking(table.path, table.made_by, f"has {found!r:.60} as `{key}`, not an object")
+    if TEACHER not in found:  # with which all others are compared
+        raise lacking(table.path, table.made_by, f"has no `{where}{TEACHER}`")
     for name, row in found.items():
         if not isinstance(row, Report):
             raise lacking(table.path, table.made_by, f"has {row!r:.60} as `{where}{name}`, not an object")
