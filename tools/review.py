@@ -32,6 +32,7 @@ from tools import params, review_intents
 PICTURE = paths.FIGURES / "tradeoff.png"
 TEMPLATES = Path(__file__).parent / "templates"
 SAMPLES, SEED = 10000, 0
+COMPARED = ("accuracy_with_rule", "size_mb", "p50_ms", "speedup_vs_teacher")
 BETTER, WORSE, WITHIN_NOISE = "**better**", "**worse**", "within noise"
 
 
@@ -49,7 +50,7 @@ class Reports:
         """The reports committed at a revision; None for those in the working tree."""
         return cls(
             params.leaves(OmegaConf.to_container(OmegaConf.create(_read(PARAMS, revision)))),
-            reading.checked(reading.parse(_read(paths.BENCHMARK, revision), paths.BENCHMARK, "make repro")),
+            reading.table(_read(paths.BENCHMARK, revision), paths.BENCHMARK, "make repro", COMPARED),
             _table(paths.CORRECT, revision, "test_row").set_index("test_row"),
             _table(paths.TIMINGS, revision, "measure", "variant", "ms"),
         )

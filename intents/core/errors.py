@@ -80,7 +80,7 @@ def refused(error: OSError, path: Any = None) -> PipelineError:
     Args:
         path: the file, if it is known better than the error names it.
     """
-    named = path or error.filename or "a file"
+    named = path or error.filename2 or error.filename or "a file"
     return PipelineError(
         f"{named} cannot be read or written: {error.strerror}; mend that and run the same command again"
     )

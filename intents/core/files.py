@@ -110,8 +110,9 @@ def _told(path: Path, scratch: Path) -> Iterator[None]:
         found = of_the_disk(error)
         if found is None:
             raise
-        elsewhere = found.filename is not None and not str(found.filename).startswith(str(scratch))
-        raise refused(found, found.filename if elsewhere else path) from error
+        named = found.filename2 or found.filename  # of a copy, the second is what could not be written
+        elsewhere = named is not None and not str(named).startswith(str(scratch))
+        raise refused(found, named if elsewhere else path) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -96,6 +96,13 @@ def rows(table: Report, key: str | None = None, numbers: Collection[str] = ()) -
     return found
 
 
+def table(content: str, path: Path, made_by: str, numbers: Collection[str]) -> Report:
+    """A report whose `variants` are rows that hold these numbers."""
+    found = parse(content, path, made_by)
+    rows(found, "variants", numbers)
+    return found
+
+
 # The numbers of reports/benchmark.json that the pictures and pages cannot do without.
 SHOWN = (
     *("accuracy", "accuracy_with_rule", "threshold", "size_mb", "size_ratio_vs_teacher", "p50_ms", "p95_ms"),

@@ -143,6 +143,11 @@ def test_a_defect_while_a_file_is_written_stays_one(old: Path) -> None:
         (old / "nowhere").read_text()
 
 
+def test_of_a_copy_what_cannot_be_written_is_named(old: Path) -> None:
+    with pytest.raises(PipelineError, match=rf"^{old / 'folder'} cannot be"), files.new_folder(old / "folder") as part:
+        raise OSError(errno.ENOSPC, "No space left on device", "source.txt", None, str(part / "source.txt"))
+
+
 def test_what_cannot_be_read_for_a_file_is_what_is_named(old: Path) -> None:
     with pytest.raises(PipelineError, match=r"^source.txt cannot be read"), files.new_file(old / "file"):
         raise PermissionError(errno.EACCES, "Permission denied", "source.txt")

@@ -17,6 +17,7 @@ START, END = readme.markers("results")
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(readme, "BLOCKS", {"results": lambda benchmark: f"best: {benchmark['best']}\n"})
+    monkeypatch.setattr(readme.reading, "benchmark", readme.reading.load)  # no rows are needed here
     paths.BENCHMARK.parent.mkdir()
     paths.BENCHMARK.write_text(json.dumps({"best": "half"}))
     readme.README.write_text(f"before\n{START}{END}\nafter\n")
