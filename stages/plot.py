@@ -27,7 +27,6 @@ from intents.evaluation.answers import Answers
 from intents.evaluation.quality import accuracy_by_group
 from intents.evaluation.threshold import OutOfScope
 from intents.reports import accuracy, compression, mistakes, results, sensitivity, tables, tradeoff
-from intents.reports.mistakes import Mistakes
 from intents.reports.style import STYLE, save
 from intents.serving.rule import decide, scores
 
@@ -152,7 +151,9 @@ def main() -> None:
     with files.new_folder(paths.FIGURES) as folder:
         for name, figure in pictures.items():
             save(figure, folder / f"{name}.png", plot.dpi)
-    report = results.report(benchmark, description, sensitivities, Mistakes.of(answers[shown], rate), set(pictures))
+    report = results.report(
+        benchmark, description, sensitivities, mistakes.section(answers[shown], rate), set(pictures)
+    )
     files.write_text(paths.REPORTS / "report.md", report)
     write_mistakes(answers, data.texts("validation"))
 

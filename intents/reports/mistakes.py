@@ -1,7 +1,6 @@
 """What the report says of wrong answers: their pictures, and the values that its section names."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,39 +9,28 @@ from intents.evaluation import calibration, confusion, selective
 from intents.evaluation.answers import Answers
 from intents.reports import confidence
 from intents.reports import confusion as drawn
+from intents.reports.results import Mistakes
 
 RISKS = (0.01, 0.02, 0.05)  # shares of wrong answers that a table row allows each
 
 
-class Mistakes(NamedTuple):
-    """The section of the report on one variant."""
+def section(answers: Answers, rate: float) -> Mistakes:
+    """The section on a variant.
 
-    variant: str
-    wrong: int  # of the validation queries
-    queries: int  # of validation
-    intents: str  # tables, as Markdown
-    pairs: str
-    answering: str
-    ece: tuple[float, float]  # on test, of the logits as they are and with the temperature
-
-    @classmethod
-    def of(cls, answers: Answers, rate: float) -> "Mistakes":
-        """The section on a variant.
-
-        Args:
-            rate: the share of queries that is expected out of scope; thresholds are found for it, on validation.
-        """
-        before, after = calibrations(answers)
-        wrong = answers.given("validation") != answers.labels["validation"]
-        return cls(
-            answers.variant,
-            int(wrong.sum()),
-            len(wrong),
-            drawn.intents(answers.per_intent("validation"), answers.per_intent("test")),
-            drawn.pairs(answers.confused_pairs("validation")),
-            confidence.answering(answering(answers, rate)),
-            (before.error, after.error),
-        )
+    Args:
+        rate: the share of queries that is expected out of scope; thresholds are found for it, on validation.
+    """
+    before, after = calibrations(answers)
+    wrong = answers.given("validation") != answers.labels["validation"]
+    return Mistakes(
+        answers.variant,
+        int(wrong.sum()),
+        len(wrong),
+        drawn.intents(answers.per_intent("validation"), answers.per_intent("test")),
+        drawn.pairs(answers.confused_pairs("validation")),
+        confidence.answering(answering(answers, rate)),
+        (before.error, after.error),
+    )
 
 
 def calibrations(answers: Answers) -> tuple[confidence.Calibration, confidence.Calibration]:

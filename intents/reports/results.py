@@ -1,17 +1,28 @@
 """The report and the README's block of results. Their text is in templates/, their tables in tables.py."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from intents.core.variants import Form, Variant, parse
 from intents.reports import tables
 from intents.reports.markdown import render
-from intents.reports.mistakes import Mistakes
 
 Benchmark = Mapping[str, Any]
 NODES_SHOWN = 8  # of a sensitivity table: the costliest
+
+
+class Mistakes(NamedTuple):
+    """The report's section on the wrong answers of one variant; intents.reports.mistakes fills it."""
+
+    variant: str
+    wrong: int  # of the validation queries
+    queries: int  # of validation
+    intents: str  # tables, as Markdown
+    pairs: str
+    answering: str
+    ece: tuple[float, float]  # on test, of the logits as they are and with the temperature
 
 
 def readme_headline(benchmark: Benchmark) -> str:

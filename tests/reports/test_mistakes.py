@@ -84,7 +84,7 @@ def test_a_name_is_spelled_for_people_and_cut_where_it_is_too_long() -> None:
 def test_without_a_mistake_there_is_no_picture_of_mistakes() -> None:
     both = pair(5, noise=0.0)
     assert set(mistakes.figures(both, BEST)) == {"reliability", "coverage"}
-    section = mistakes.Mistakes.of(both[BEST], 0.2)
+    section = mistakes.section(both[BEST], 0.2)
     assert (section.wrong, section.queries) == (0, 200)
 
 
@@ -92,7 +92,7 @@ def test_without_a_mistake_there_is_no_picture_of_mistakes() -> None:
 def test_without_out_of_scope_queries_all_else_is_there(intents: int) -> None:
     both = pair(intents, outside=0, noise=4.0)
     assert set(mistakes.figures(both, BEST)) == {"reliability", "coverage", "intents", "confusions"}
-    section = mistakes.Mistakes.of(both[BEST], 0.2)
+    section = mistakes.section(both[BEST], 0.2)
     assert section.wrong > 0
     assert "| `oos` |" not in section.intents
     assert "nan" not in "".join(str(part) for part in section)
@@ -106,7 +106,7 @@ def test_an_intent_that_a_split_lacks_leaves_its_cells_empty() -> None:
         *({split: found.labels[split][rows] for split, rows in kept.items()}, found.names, found.threshold, 1.3),
     )
     assert set(mistakes.figures({BEST: less}, BEST)) == {"reliability", "coverage", "intents", "confusions"}
-    assert "nan" not in mistakes.Mistakes.of(less, 0.2).intents
+    assert "nan" not in mistakes.section(less, 0.2).intents
 
 
 def test_all_and_what_the_rule_lets_through_are_rows_at_the_expected_rate() -> None:
@@ -141,8 +141,7 @@ def test_a_risk_that_cannot_be_kept_to_answers_nothing() -> None:
     row = mistakes.answering(swapped, 0.2)[2]
     assert (row.threshold, row.validation[0], row.test[0]) == (None, 0.0, 0.0)
     assert (
-        "| the surest, of which 1 % may be wrong |  | 0.0 % |  | 0.0 % |  |"
-        in mistakes.Mistakes.of(swapped, 0.2).answering
+        "| the surest, of which 1 % may be wrong |  | 0.0 % |  | 0.0 % |  |" in mistakes.section(swapped, 0.2).answering
     )
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from intents.reports import results
-from intents.reports.mistakes import Mistakes
+from intents.reports.results import Mistakes
 
 Benchmark = dict[str, Any]
 MISTAKES = Mistakes("half-ort-dynamic", 3, 4000, "| worst |", "| pairs |", "| answering |", (0.0512, 0.0234))
