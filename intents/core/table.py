@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from intents.core import settings
 from intents.core.errors import PipelineError
-from intents.core.variants import Form, Variant, parse
+from intents.core.variants import PEER, Form, Variant, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class Table:
     torch_models: list[str]  # those brought to int8 in PyTorch
     torch_methods: list[str]  # of int8 there
     qat: list[str]  # the student of quantization-aware training, if any
+    peers: list[str]  # made another way, to be compared with
     augmented: list[str]  # the teacher that answers unlabelled queries, where a student learns from them
 
 
@@ -44,6 +45,8 @@ def declared() -> list[Variant]:
     for key in ("onnx_models", "torch_models"):
         if unknown := sorted(set(getattr(rows, key)) - set(rows.models)):
             raise PipelineError(f"`variants.{key}` has {unknown[0]!r}; allowed: {', '.join(rows.models)}")
+    if wrong := [name for name in rows.peers if parse(name).form is not Form.PEER]:
+        raise PipelineError(f"`variants.peers` has {wrong[0]!r}; allowed: {PEER}-NAME")
     names = [
         *rows.models,
         *(f"{model}-torch-{method}" for model in rows.torch_models for method in rows.torch_methods),
@@ -52,5 +55,6 @@ def declared() -> list[Variant]:
             for model in rows.onnx_models
             for form in ("onnx", *(f"ort-{method}" for method in rows.onnx_methods))
         ),
+        *rows.peers,
     ]
     return [parse(name) for name in names]

@@ -27,6 +27,7 @@ NAMES = {
         Variant("half-movement", Form.ORT, "dynamic"),
         *("half", "movement", "half-movement-onnx", "model.onnx"),
     ),
+    "peer-tfidf": (Variant("peer-tfidf", Form.PEER), "peer", "tfidf", None, ""),
     "my_student2-lottery_ticket-ort-qdq": (
         Variant("my_student2-lottery_ticket", Form.ORT, "qdq"),
         *("my_student2", "lottery_ticket", "my_student2-lottery_ticket-onnx", "model.onnx"),
@@ -48,6 +49,12 @@ def test_what_it_was_made_from_follows_from_the_name(name: str) -> None:
     assert (variant.parent.name if variant.parent else None) == parent
     assert variant.folder == paths.MODELS / name
     assert variant.weights == paths.MODELS / name / file
+
+
+@pytest.mark.parametrize("name", ["peer-tfidf-onnx", "peer-tfidf-ort-static"])
+def test_a_peer_is_not_converted(name: str) -> None:
+    with pytest.raises(PipelineError, match="is a conversion of a peer; allowed: peer-NAME"):
+        parse(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
