@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from intents.core.errors import PipelineError
 from intents.core.settings import above, at_least
 from intents.data.corpus import Corpus
 from intents.peers import common
@@ -41,17 +42,16 @@ class Settings(common.Settings):
             path = Path(scratch) / "train.txt"
             pairs = zip(data.labels("train"), data.texts("train"), strict=True)
             path.write_text("".join(f"{LABEL}{label} {line(text)}\n" for label, text in pairs), encoding="utf-8")
-            model = library().train_supervised(
-                str(path),
-                epoch=self.epochs,
-                lr=self.learning_rate,
-                dim=self.dimension,
-                wordNgrams=self.words,
-                bucket=self.buckets,
-                seed=self.seed,
-                thread=1,  # with more, no two runs give the same model
-                verbose=0,
-            )
+            options = {"epoch": self.epochs, "lr": self.learning_rate, "dim": self.dimension, "seed": self.seed}
+            options |= {"wordNgrams": self.words, "bucket": self.buckets, "verbose": 0}
+            options["thread"] = 1  # with more, no two runs give the same model
+            try:
+                model = library().train_supervised(str(path), **options)
+            except RuntimeError as error:  # weights beyond all bounds
+                raise PipelineError(
+                    f"`peers.fasttext.learning_rate` is {self.learning_rate:g}, and fastText says: {error}; "
+                    "allowed: one with which it learns, so a smaller one"
+                ) from None
         model.save_model(str(folder / FILE))
         return int(model.get_input_matrix().size + model.get_output_matrix().size)
 

@@ -88,5 +88,5 @@ def test_the_command_that_makes_a_variant_is_a_stage_that_writes_it(monkeypatch:
 
 def test_a_training_is_of_a_float_model_and_a_conversion_of_another_variant() -> None:
     for variant, _, _, parent, _ in NAMES.values():
-        assert (variant.form is Form.TORCH) == (parent is None)
+        assert (variant.form in (Form.TORCH, Form.PEER)) == (parent is None)
         assert variant.parent is None or variants.parse(variant.parent.name) == variant.parent

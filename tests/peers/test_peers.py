@@ -23,7 +23,7 @@ from stages import peers
 NEEDS = {"tfidf": "sklearn", "fasttext": "fasttext", "model2vec": "skeletoken", "openvino": "nncf"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "tfidf": {"words": 2, "inverse_strength": 30.0, "seed": 0},
-    "fasttext": {"epochs": 25, "learning_rate": 0.5, "dimension": 8, "words": 2, "buckets": 500, "seed": 0},
+    "fasttext": {"epochs": 25, "learning_rate": 0.5, "dimension": 64, "words": 2, "buckets": 50000, "seed": 0},
     "model2vec": {
         "package": None,
         "revision": None,
