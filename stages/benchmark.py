@@ -33,8 +33,9 @@ from intents.evaluation import statistics
 from intents.int8 import kernels
 from intents.models import checkpoints, encoder
 from intents.models.weights import widest_layers
+from intents.peers import common as peers
 from intents.serving.classifier import Classifier, OnnxModel
-from intents.serving.rule import Rule
+from intents.serving.rule import Rule, decide
 from intents.timing import latency, machine, product, start
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,12 @@ def served(variant: Variant, rule: Rule, threads: int) -> Served:
             return rule.intents[-1] if found.out_of_scope else found.intent
 
         return Served(answer, classifier.batch)
+    if variant.form is Form.PEER:
+        scores = peers.load(str(variant.technique), variant.folder, threads)
+        return Served(
+            lambda query: rule.intents[int(decide(scores([query]), rule.threshold)[0])],
+            lambda queries: decide(scores(queries), rule.threshold),
+        )
     model = (
         encoder.load_classifier(variant.folder)
         if variant.form is Form.TORCH

@@ -18,11 +18,13 @@ from safetensors import safe_open
 from intents.core import files, paths, reading, settings, table
 from intents.core.errors import program
 from intents.core.settings import between, seed_number
-from intents.core.variants import TEACHER, Variant
+from intents.core.variants import TEACHER, Form, Variant
 from intents.data import corpus, logits
 from intents.data.corpus import Corpus
 from intents.evaluation import quality, statistics
 from intents.evaluation.threshold import OutOfScope
+
+NOT_COUNTED = ("tokenizer.json", "README.md")  # of a peer's files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +42,23 @@ def parameters(variant: Variant) -> int:
 def described(variant: Variant) -> dict[str, Any]:
     """A variant's row of the manifest."""
     path = files.require(variant.weights, variant.made_by)
-    return {
-        "folder": variant.folder.as_posix(),
-        "file": path.name,
-        "sha256": files.sha256_of_file(path),
-        "size_mb": files.size_mib(path),
-        "parameters": parameters(Variant(variant.model)),
+    found: dict[str, Any] = {"folder": variant.folder.as_posix(), "file": path.name}
+    if variant.form is Form.PEER:  # all of its files but the tokenizer's, which is not counted of ours either
+        digests = {file.name: file for file in sorted(path.iterdir()) if file.name not in NOT_COUNTED}
+        whole = "".join(f"{name} {files.sha256_of_file(file)}\n" for name, file in digests.items())
+        made = files.read_json(paths.MADE / f"{variant.name}.json", variant.made_by)[variant.name]
+        found |= {
+            "sha256": files.sha256(whole.encode()),
+            "size_mb": sum(files.size_mib(file) for file in digests.values()),
+            "parameters": made["parameters"],
+        }
+    else:
+        found |= {
+            "sha256": files.sha256_of_file(path),
+            "size_mb": files.size_mib(path),
+            "parameters": parameters(Variant(variant.model)),
+        }
+    return found | {
         "logits_sha256": files.sha256_of_file(files.require(logits.path(variant.name), variant.made_by)),
     }
 

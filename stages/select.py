@@ -13,7 +13,7 @@ import pandas as pd
 from intents.core import files, paths, reading, settings, variants
 from intents.core.errors import PipelineError, program
 from intents.core.settings import at_least, between
-from intents.core.variants import TEACHER
+from intents.core.variants import TEACHER, Form
 from intents.evaluation import selection
 
 # The columns of reports/tradeoff.csv.
@@ -48,10 +48,12 @@ def main() -> None:
             **timed[name],
             "size_ratio_vs_teacher": manifest[TEACHER]["size_mb"] / manifest[name]["size_mb"],
             "deployable": variants.parse(name).deployable,
+            "peer": variants.parse(name).form is Form.PEER,
         }
         for name in evaluated
     }
-    front = selection.pareto_front(table)
+    # A peer stands in the table to be compared with; it is no choice, and hides none.
+    front = selection.pareto_front({name: row for name, row in table.items() if not row["peer"]})
     for name, row in table.items():
         row["pareto"] = name in front
     best = selection.best_deployable(table, select.max_accuracy_drop, select.tie)

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 CONF = Path("conf")
 TECHNIQUES = ("student", "quantize", "prune", "ort_quantize")  # groups of which dvc.yaml needs one option or more
+SIDE_BY_SIDE = (*TECHNIQUES, "peers")  # groups of which any number of options may be chosen
 OPTIONAL = {"second_teacher": "mpnet", "qat": "simulated"}  # groups with an option `none`, and the other one
 CHOSEN = re.compile(r"^( *- (?:override )?experiment: *)\S+", re.MULTILINE)  # in the defaults of a main file
 EXPERIMENT = "DVC_EXP_NAME"  # set by `dvc exp run` for the commands that it runs
@@ -182,13 +183,13 @@ def _choices(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, s
         PipelineError: params.yaml has a technique that is no option.
     """
     found = {}
-    for group in TECHNIQUES:
+    for group in SIDE_BY_SIDE:
         options = list(after.get(group) or {})
         if unknown := [option for option in options if not (CONF / group / f"{option}.yaml").is_file()]:
             raise PipelineError(
                 f"{PARAMS} has `{group}.{unknown[0]}`, but there is no {CONF / group / unknown[0]}.yaml"
             )
-        if options != list(before[group]):
+        if options != list(before.get(group) or {}):
             found[group] = f"[{', '.join(options)}]"
     for group, option in OPTIONAL.items():
         if bool(after.get(group)) != bool(before.get(group)):

@@ -43,6 +43,7 @@ SECTIONS = (
         "quantize",
         "onnx_export",
         "ort_quantize",
+        "peers",
     ),
     *("variants", "out_of_scope", "evaluate", "sensitivity", "benchmark", "select", "plot", "must_pass"),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from intents.core import settings, variants
 from intents.core.errors import PipelineError
-from intents.core.variants import Form, Variant, parse
+from intents.core.variants import PEER, Form, Variant, parse
 
 MAIN_STUDENT = "the name of a section of `student`, such as half, as conf/student/half.yaml sets it"
 
@@ -27,6 +27,7 @@ class Table:
     torch_models: list[str]  # those brought to int8 in PyTorch
     torch_methods: list[str]  # of int8 there
     qat: list[str]  # the student of quantization-aware training, if any
+    peers: list[str]  # made another way, to be compared with
     augmented: list[str]  # the teacher that answers unlabelled queries, where a student learns from them
 
 
@@ -63,6 +64,8 @@ def declared() -> list[Variant]:
             raise PipelineError(f"`variants.{key}` has {unknown[0]!r}; allowed: {', '.join(rows.models)}")
     if unknown := sorted({*rows.controls, *rows.controls.values()} - set(rows.models)):
         raise PipelineError(f"`variants.controls` has {unknown[0]!r}; allowed: {', '.join(rows.models)}")
+    if wrong := [name for name in rows.peers if parse(name).form is not Form.PEER]:
+        raise PipelineError(f"`variants.peers` has {wrong[0]!r}; allowed: {PEER}-NAME")
     names = [
         *rows.models,
         *(f"{model}-torch-{method}" for model in rows.torch_models for method in rows.torch_methods),
@@ -71,5 +74,6 @@ def declared() -> list[Variant]:
             for model in rows.onnx_models
             for form in ("onnx", *(f"ort-{method}" for method in rows.onnx_methods))
         ),
+        *rows.peers,
     ]
     return [parse(name) for name in names]

@@ -113,6 +113,13 @@ def test_batches_and_first_answers_are_told_of_where_they_were_measured(benchmar
     assert "### Batches, first answer" not in report(benchmark)
 
 
+def test_peers_are_told_of_where_there_are_some(benchmark: Benchmark) -> None:
+    assert "## Peers" not in report(benchmark)
+    benchmark["variants"]["peer-tfidf"] = benchmark["variants"]["half-ort-static"] | {"size_mb": 3.0}
+    assert "better than half-ort-dynamic in |" in report(benchmark)
+    assert "never chosen as the best variant" in prose(report(benchmark))
+
+
 def test_the_report_shows_the_pictures_that_there_are(benchmark: Benchmark) -> None:
     for name in ("weights", "sparsity", "structure"):
         assert f"(figures/{name}.png)" not in report(benchmark)

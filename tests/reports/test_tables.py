@@ -56,6 +56,17 @@ def test_without_throughput_there_is_no_table_of_it(variants: Variants) -> None:
     assert tables.throughput(variants) == ""
 
 
+def test_a_peer_stands_beside_the_deployed_variant_and_is_told_of_where_it_is_better(variants: Variants) -> None:
+    assert tables.peers(variants, "half-ort-dynamic") == ""
+    ours = variants["half-ort-dynamic"]
+    variants["peer-tfidf"] = ours | {"accuracy_with_rule": 0.85, "size_mb": 3.0, "p50_ms": 0.2, "pareto": False}
+    variants["peer-other"] = ours | {"pareto": False}
+    table = cells(tables.peers(variants, "half-ort-dynamic"))
+    assert table["peer-tfidf"] == ["85.00 %", "87.00 %", "3.0", "0.20", "2,500", "size, latency"]
+    assert table["peer-other"][-1] == "nothing"
+    assert cells(tables.results(variants, None))["peer-tfidf (peer)"][0] == "86.00 %"
+
+
 def test_the_short_table_has_the_teacher_the_front_and_what_is_always_shown(variants: Variants) -> None:
     variants["teacher"]["pareto"] = False
     assert list(tables.short(variants)) == ["teacher", "teacher-onnx", "half-ort-dynamic"]
