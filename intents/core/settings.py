@@ -124,8 +124,8 @@ def parse(kind: type[Settings], values: Any, section: str) -> Settings:
     """`values` (a mapping) as an instance of the dataclass `kind`; errors name keys as `section.key`."""
     schema = OmegaConf.structured(kind)
     for name, hint in get_type_hints(kind).items():
-        [*inner] = [one for one in get_args(hint) if dataclasses.is_dataclass(one)]
-        items = OmegaConf.select(values, name) if inner and OmegaConf.is_dict(values) else None
+        inner: list[Any] = [one for one in get_args(hint) if dataclasses.is_dataclass(one)]
+        items: Any = OmegaConf.select(values, name) if inner and OmegaConf.is_dict(values) else None
         if OmegaConf.is_list(items):  # OmegaConf does not say which item of a list an error is of
             for place, item in enumerate(items):
                 if not OmegaConf.is_dict(item):

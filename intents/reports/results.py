@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from intents.core.variants import Form, Variant, parse
-from intents.reports import tables
+from intents.reports import data_tables, tables
 from intents.reports.markdown import render
 
 Benchmark = Mapping[str, Any]
@@ -83,5 +83,6 @@ def _shared(benchmark: Benchmark) -> dict[str, Any]:
     return {
         **{key: benchmark[key] for key in ("variants", "best", "deployed", "budget", "machine")},
         "tables": tables,
+        "data_tables": data_tables,
         "teacher_onnx": tables.TEACHER_ONNX,
     }
