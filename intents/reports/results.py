@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from intents.core.variants import Form, Variant, parse
-from intents.reports import data_tables, tables
+from intents.reports import data_tables, peers, tables
 from intents.reports.markdown import render
 
 Benchmark = Mapping[str, Any]
@@ -84,5 +84,6 @@ def _shared(benchmark: Benchmark) -> dict[str, Any]:
         **{key: benchmark[key] for key in ("variants", "best", "deployed", "budget", "machine")},
         "tables": tables,
         "data_tables": data_tables,
+        "peers": peers,
         "teacher_onnx": tables.TEACHER_ONNX,
     }

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from intents.reports import tables
+from intents.reports import data_tables, peers, tables
 
 Variants = dict[str, dict[str, Any]]
 
@@ -57,11 +57,11 @@ def test_without_throughput_there_is_no_table_of_it(variants: Variants) -> None:
 
 
 def test_a_peer_stands_beside_the_deployed_variant_and_is_told_of_where_it_is_better(variants: Variants) -> None:
-    assert tables.peers(variants, "half-ort-dynamic") == ""
+    assert peers.beside(variants, "half-ort-dynamic") == ""
     ours = variants["half-ort-dynamic"]
     variants["peer-tfidf"] = ours | {"accuracy_with_rule": 0.85, "size_mb": 3.0, "p50_ms": 0.2, "pareto": False}
     variants["peer-other"] = ours | {"pareto": False}
-    table = cells(tables.peers(variants, "half-ort-dynamic"))
+    table = cells(peers.beside(variants, "half-ort-dynamic"))
     assert table["peer-tfidf"] == ["85.00 %", "87.00 %", "3.0", "0.20", "2,500", "size, latency"]
     assert table["peer-other"][-1] == "nothing"
     assert cells(tables.results(variants, None))["peer-tfidf (peer)"][0] == "86.00 %"
@@ -129,12 +129,12 @@ def test_sensitive_nodes_have_their_costs() -> None:
     ],
 )
 def test_overlaps_are_told_of_where_there_are_some(found: dict[str, int], expected: str) -> None:
-    assert tables.overlaps({"overlaps": found}) == expected
+    assert data_tables.overlaps({"overlaps": found}) == expected
 
 
 def test_data_has_the_splits_that_there_are() -> None:
     split = {"in_scope": 15000, "out_of_scope": 250, "tokens": {"p50": 11, "p99": 21}}
-    table = cells(tables.data({"train": split, "test": split, "overlaps": {}}))
+    table = cells(data_tables.data({"train": split, "test": split, "overlaps": {}}))
     assert table == {
         "split": ["in scope", "out of scope", "tokens p50", "tokens p99"],
         "train": ["15,000", "250", "11", "21"],
