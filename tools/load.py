@@ -184,14 +184,14 @@ async def measured(load: Load, process: psutil.Process, seconds: float) -> list[
 
 def table(found: list[tuple[str, Outcome]]) -> str:
     lines = [
-        "load               offered/s  answers/s   p50 ms   p99 ms    200    503  others  lost  MiB, first to last"
+        "load               offered/s  answers/s   p50 ms   p99 ms    200    503  others  lost  unsent  MiB, first-last"
     ]
     for name, one in found:
         others = sum(one.statuses.values()) - one.statuses[200] - one.statuses[503]
         lines.append(
             f"{name:17} {one.offered:10.0f} {one.statuses[200] / one.seconds:10.0f} {one.percentile(50):8.2f} "
-            f"{one.percentile(99):8.2f} {one.statuses[200]:6} {one.statuses[503]:6} {others:7} {one.lost:5} {one.unsent:7}  "
-            + (f"{one.memory[0]:.0f} to {one.memory[-1]:.0f}" if one.memory else "")
+            f"{one.percentile(99):8.2f} {one.statuses[200]:6} {one.statuses[503]:6} {others:7} {one.lost:5} "
+            f"{one.unsent:7}  " + (f"{one.memory[0]:.0f} to {one.memory[-1]:.0f}" if one.memory else "")
         )
     return "\n".join(lines)
 
