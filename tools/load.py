@@ -103,20 +103,20 @@ class Load:
             for _ in range(self._connections)
         ]
         begun = last = time.perf_counter()
-        endless = rate == float("inf")
-        total = 0 if endless else round(rate * seconds)
-        while (now := time.perf_counter()) < begun + seconds or (
-            (self._sent < total or self._sent > self._done + self._outcome.lost) and now < begun + seconds + AFTER
+        self._end = begun + seconds
+        self._endless = rate == float("inf")
+        total = 0 if self._endless else round(rate * seconds)
+        while self._endless and self.idle:
+            self._ask(self.idle.popleft(), begun)
+        while (now := time.perf_counter()) < self._end or (
+            (self._sent < total or self._sent > self._done + self._outcome.lost) and now < self._end + AFTER
         ):
-            due = min(total, int((now - begun) * rate) + 1) if not endless else self._sent + len(self.idle)
-            while self.idle and self._sent < due and (not endless or now < begun + seconds):
-                at = now if endless else begun + self._sent / rate
-                self._sent += 1
-                self.idle.popleft().ask(self._requests[self._sent % len(self._requests)], at)
+            while self.idle and self._sent < min(total, int((now - begun) * rate) + 1 if total else 0):
+                self._ask(self.idle.popleft(), begun + self._sent / rate)
             if now >= last + 1:
                 self._outcome.memory.append(process.memory_info().rss / 2**20)
                 last = now
-            await asyncio.sleep(0 if endless else TICK)
+            await asyncio.sleep(TICK)
         self._outcome.seconds = time.perf_counter() - begun
         self._outcome.lost = self._sent - self._done
         self._outcome.unsent = max(total - self._sent, 0)
@@ -124,12 +124,19 @@ class Load:
             connection.transport.abort()
         return self._outcome
 
+    def _ask(self, connection: Connection, due: float) -> None:
+        self._sent += 1
+        connection.ask(self._requests[self._sent % len(self._requests)], due)
+
     def answered(self, connection: Connection, due: float, status: int) -> None:
         self._done += 1
         self._outcome.statuses[status] += 1
         if status == 200:
             self._outcome.latencies.append(time.perf_counter() - due)
-        self.idle.append(connection)
+        if self._endless and (now := time.perf_counter()) < self._end:
+            self._ask(connection, now)
+        else:
+            self.idle.append(connection)
 
     def closed(self, connection: Connection) -> None:
         if connection.due >= 0:
