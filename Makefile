@@ -23,8 +23,8 @@ setup: .venv/installed ## set up .venv from requirements.txt
 demo: setup ## the pipeline on the embedded sample, a technique of each kind, offline, in .demo/
 	python -m tools.demo
 
-repro: params-check ## the whole pipeline on CLINC150; only what a change touches is run again
-	dvc repro
+repro: params-check ## the whole pipeline on CLINC150; only what a change touches is run again; JOBS=1: one stage at a time
+	@python -m tools.repro $(if $(JOBS),--jobs $(JOBS))
 	@python -m tools.readme
 
 # Answering needs three packages. Where .venv is set up already, it has them; else they alone are installed.
@@ -53,7 +53,7 @@ load: setup ## the rate that the service can hold on this machine, and what it d
 	python -m tools.load
 
 test: setup ## all tests
-	pytest --numprocesses auto --dist loadfile
+	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: setup ## formatting, lint and types
 	ruff format --check .

@@ -9,9 +9,11 @@ Out: data/augmented/ (the queries; the teacher's answers to them and to the trai
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from intents.core import files, settings, variants
 from intents.core.errors import program
-from intents.core.settings import at_least
+from intents.core.settings import at_least, between, seed_number
 from intents.data import augmented, logits
 from intents.data.augment import augment
 from intents.data.corpus import Corpus
@@ -22,8 +24,9 @@ from intents.training import trainer
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     number: int = at_least(1)  # of queries to make
-    seed: int = at_least(0)
+    seed: int = seed_number()
     recipe: dict[str, float]  # how often each kind is made: splice, shuffle, thin, swap
+    out_of_scope: float = between(0, 1)  # share of the queries that are made of out-of-scope ones first of all
 
 
 def main(name: str) -> None:
@@ -32,10 +35,14 @@ def main(name: str) -> None:
     teacher = variants.model(name)
     source = files.require(teacher.folder, teacher.made_by)
 
-    texts = augment(Corpus().texts("train"), chosen.number, chosen.seed, chosen.recipe)
+    data = Corpus()
+    queries = data.texts("train")
+    outside = [queries[row] for row in np.flatnonzero(data.labels("train") == data.intents.out_of_scope)]
+    texts = augment(queries, chosen.number, chosen.seed, chosen.recipe, outside, chosen.out_of_scope)
     model, tokenizer = encoder.load_classifier(source), checkpoints.load_tokenizer(source)
     answers = inference.logits_of(model, tokenizer, texts, bfloat16=trainer.in_bfloat16(run))
 
+    logits.check(name, {"unlabelled": answers})
     augmented.save(texts, logits.load(name)["train"], answers)
 
 

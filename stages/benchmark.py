@@ -1,11 +1,12 @@
-"""benchmark: every variant's latency, measured side by side. The clock, and nothing that could be had without it.
+"""benchmark: every variant's speed, measured side by side. The clock, and nothing that could be had without it.
 
 In:  reports/manifest.json and the models that it names, data/clinc/.
-Out: reports/latency.json (the machine, and per variant the latency) and reports/timings.csv (every timed call):
+Out: reports/latency.json (the machine, and per variant the figures) and reports/timings.csv (every timed call):
      wall-clock figures, which DVC never restores from a cache as if they had been measured.
 
-Two measures, one query at a time, tokenizer included: the calls of one reference query (time_avg_ms ± time_std_ms),
-and a few hundred real queries (p50, p95, p99), all variants taking turns query by query.
+All variants take turns, tokenizer included. One query at a time: the calls of one reference query (time_avg_ms ±
+time_std_ms), and a few hundred real queries (p50, p95, p99). Batches of real queries: queries_per_second. Deployable
+variants are also started as a program, anew each time: first_answer_ms, and peak_memory_mb in MiB.
 """
 
 import csv
@@ -15,16 +16,16 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file
 from transformers import Pipeline, pipeline
 
-from intents.core import files, paths, settings, table, variants
+from intents.core import files, paths, reading, settings, table, variants
 from intents.core.errors import program
-from intents.core.settings import at_least
+from intents.core.settings import at_least, between, seed_number
 from intents.core.variants import TEACHER, Form, Variant
 from intents.data import logits
 from intents.data.corpus import Corpus
@@ -32,9 +33,10 @@ from intents.evaluation import statistics
 from intents.int8 import kernels
 from intents.models import checkpoints, encoder
 from intents.models.weights import widest_layers
+from intents.peers import common as peers
 from intents.serving.classifier import Classifier, OnnxModel
-from intents.serving.rule import Rule
-from intents.timing import latency, machine, product
+from intents.serving.rule import Rule, decide
+from intents.timing import latency, machine, product, start
 
 log = logging.getLogger(__name__)
 
@@ -45,32 +47,51 @@ class Benchmark:
     calls: int = at_least(1)  # timed calls of the reference query
     warmup: int = at_least(0)  # calls before the first that counts
     queries: int = at_least(1)  # real queries, drawn from the test split
+    batch_size: int = at_least(1)  # queries that are answered together
+    batches: int = at_least(1)  # timed batches of real queries
+    starts: int = at_least(0)  # fresh processes of each deployable variant; 0: none, and no figures of them
     threads: int = at_least(1)  # cores that one answer may use
-    seed: int = at_least(0)  # of the queries drawn, of the turns and of the bootstrap
-    bootstrap_samples: int = at_least(100)
+    seed: int = seed_number()  # of the queries drawn, of the turns and of the bootstrap
+    bootstrap_samples: int = between(100, 1_000_000)
 
 
-def answerer(variant: Variant, intents: list[str], threads: int) -> Callable[[str], str]:
-    """What answers a query with the name of the likeliest intent, as a user would call the variant."""
+class Served(NamedTuple):
+    """A variant as a user would call it."""
+
+    one: Callable[[str], str]  # a query to the name of the likeliest intent
+    batch: Callable[[list[str]], object]  # queries to their answers
+
+
+def served(variant: Variant, rule: Rule, threads: int) -> Served:
+    """A variant, loaded. In ONNX the code path of intents.serving, in PyTorch a Hugging Face pipeline."""
     files.require(variant.weights, variant.made_by)
     if variant.deployable:
-        # The code path of intents.serving. The threshold's value takes no time, so any will do.
-        classifier = Classifier(OnnxModel(variant.folder, threads), Rule(intents, threshold=-np.inf, rate=0.5))
+        classifier = Classifier(OnnxModel(variant.folder, threads), rule)
 
         def answer(query: str) -> str:
             found = classifier(query)
-            return intents[-1] if found.out_of_scope else found.intent
+            return rule.intents[-1] if found.out_of_scope else found.intent
 
-        return answer
+        return Served(answer, classifier.batch)
+    if variant.form is Form.PEER:
+        scores = peers.load(str(variant.technique), variant.folder, threads)
+        return Served(
+            lambda query: rule.intents[int(decide(scores([query]), rule.threshold)[0])],
+            lambda queries: decide(scores(queries), rule.threshold),
+        )
     model = (
         encoder.load_classifier(variant.folder)
         if variant.form is Form.TORCH
         else kernels.load(variant.folder, variant.made_by)
     )
     tokenizer = checkpoints.load_tokenizer(variant.folder)
-    # A Hugging Face pipeline, as the reference text times it: arg-max alone, no rule.
+    # As the reference text times it: arg-max alone, no rule. Cut, as serving cuts: beyond the model's positions it
+    # would fail, and below them read tokens that the other variants do not.
     pipe: Pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
-    return lambda query: pipe(query)[0]["label"]  # type: ignore[index]
+    return Served(
+        lambda query: pipe(query, truncation=True)[0]["label"],  # type: ignore[index]
+        lambda queries: pipe(queries, batch_size=len(queries), truncation=True),
+    )
 
 
 def multiply(benchmark: Benchmark) -> dict[str, Any]:
@@ -88,30 +109,54 @@ def main() -> None:
 
     data = Corpus()
     intents, texts = data.intents.names, data.texts("test")
-    rows = [variants.parse(name) for name in files.read_json(paths.MANIFEST, "dvc repro evaluate")]
-    answerers = {variant.name: answerer(variant, intents, benchmark.threads) for variant in rows}
-    drawn = random.Random(seed).sample(range(len(texts)), min(benchmark.queries, len(texts)))
+    rule = Rule(intents, threshold=-1e9, rate=0.5)  # the threshold's value takes no time, so any will do
+    manifest = reading.rows(reading.load(paths.MANIFEST, "dvc repro evaluate"))
+    rows = [variants.parse(name) for name in manifest]
+    loaded = {variant.name: served(variant, rule, benchmark.threads) for variant in rows}
+    draw = random.Random(seed)
+    drawn = draw.sample(range(len(texts)), min(benchmark.queries, len(texts)))
     queries = [texts[row] for row in drawn]
+    # With replacement, so that a small test split fills the batches too.
+    batches = [draw.choices(texts, k=benchmark.batch_size) for _ in range(benchmark.batches)]
 
+    answerers = {name: variant.one for name, variant in loaded.items()}
     reference = latency.interleaved(answerers, [benchmark.reference_query] * benchmark.calls, benchmark.warmup, seed)
     real = latency.interleaved(answerers, queries, benchmark.warmup, seed)
+    together = {name: variant.batch for name, variant in loaded.items()}
+    batched = latency.interleaved(together, batches, min(benchmark.warmup, 1), seed, primed=False)
+    folders = {variant.name: variant.folder for variant in rows if variant.deployable}
+    firsts = start.interleaved(
+        folders if benchmark.starts else {}, rule, benchmark.reference_query, benchmark.starts, benchmark.threads, seed
+    )
 
     timed: dict[str, dict[str, Any]] = {}
     for name, answer in answerers.items():
         expected = [intents[label] for label in logits.load(name)["test"][drawn].argmax(axis=1)]
-        served = np.mean([answer(query) == label for query, label in zip(queries, expected, strict=True)])
+        agreement = np.mean([answer(query) == label for query, label in zip(queries, expected, strict=True)])
         speedup, interval = statistics.ratio_of_medians(real[TEACHER], real[name], benchmark.bootstrap_samples, seed)
         timed[name] = latency.summary(reference[name], real[name]) | {
             "speedup_vs_teacher": speedup,
             "speedup_interval": list(interval),
-            "served_agreement": float(served),
+            "served_agreement": float(agreement),
+            "queries_per_second": latency.throughput(batched[name], benchmark.batch_size),
         }
+        if name in firsts:
+            timed[name] |= {
+                "first_answer_ms": float(np.median([first.ms for first in firsts[name]])),
+                "peak_memory_mb": float(np.median([first.peak_mib for first in firsts[name]])),
+            }
     described = machine.describe(benchmark.threads)
     if not described["int8_dot_product"]:
         log.warning("this CPU multiplies no int8 vectors (VNNI on x86): int8 gains less here than on one that does")
-    report = {"machine": described, "multiply": multiply(benchmark), "variants": timed}
+    report = {
+        "machine": described,
+        "multiply": multiply(benchmark),
+        "batch_size": benchmark.batch_size,
+        "variants": timed,
+    }
     files.write_json(paths.LATENCY, files.rounded(report), sort_keys=False)  # variants in the order of the table
-    write_timings(paths.TIMINGS, {"reference": reference, "real": real}, drawn)
+    started = {name: np.array([first.ms for first in found]) for name, found in firsts.items()}
+    write_timings(paths.TIMINGS, {"reference": reference, "real": real, "batch": batched, "first": started}, drawn)
 
 
 def write_timings(path: Path, measured: Mapping[str, Mapping[str, np.ndarray]], drawn: list[int]) -> None:

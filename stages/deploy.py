@@ -4,21 +4,23 @@ In:  reports/benchmark.json (which variant, its threshold, temperature and figur
      of its file), its model folder and that of the model it is a form of, data/clinc/ (the names of the intents).
 Out: release/: model.onnx, tokenizer.json and classifier.json, all that intents.serving reads; config.json and the
      tokenizer's other files, as Hugging Face's libraries read them; README.md (the model card), LICENSE, NOTICE and,
-     where the checkpoint asks for it, its licence.
+     where the checkpoint asks for it, its licence. It stays as it was if the model fails a query of `must_pass`.
 """
 
 import shutil
 from pathlib import Path
 from typing import Any
 
-from intents.core import files, paths, settings, variants
+from intents.core import files, paths, reading, settings, variants
 from intents.core.errors import PipelineError, program
 from intents.core.variants import Variant
 from intents.data.corpus import Corpus
+from intents.evaluation import must_pass
+from intents.evaluation.must_pass import MustPass
 from intents.evaluation.threshold import OutOfScope
 from intents.reports import card
 from intents.reports.card import Data, Origin
-from intents.serving.classifier import MODEL, TOKENIZER
+from intents.serving.classifier import MODEL, TOKENIZER, Classifier
 from intents.serving.rule import Rule
 
 CONFIG = "config.json"
@@ -52,8 +54,8 @@ def chosen(benchmark: Any) -> Variant:
 
 def check_digest(variant: Variant) -> None:
     """Raise a PipelineError unless the file of a variant is the one that was judged."""
-    manifest = files.read_json(paths.MANIFEST, "dvc repro evaluate")
-    expected = manifest.get(variant.name, {}).get("sha256")
+    manifest = reading.rows(reading.load(paths.MANIFEST, "dvc repro evaluate"))
+    expected = manifest[variant.name]["sha256"]
     found = files.sha256_of_file(files.require(variant.weights, variant.made_by))
     if found != expected:
         raise PipelineError(
@@ -63,13 +65,15 @@ def check_digest(variant: Variant) -> None:
 
 
 def main() -> None:
-    rate = settings.load(OutOfScope, "out_of_scope").rate
+    stated = settings.load(OutOfScope, "out_of_scope")
     data = settings.load(Data, "dataset", part=True)
     origin = settings.load(Origin, "teacher", part=True)
-    benchmark = files.read_json(paths.BENCHMARK, "dvc repro select")
+    queries = settings.load(MustPass, "must_pass").queries
+    benchmark = reading.load(paths.BENCHMARK, "dvc repro select")
     variant = chosen(benchmark)
     check_digest(variant)
     row, model = benchmark["variants"][variant.name], Variant(variant.model)
+    rate = None if "quantile" in row else stated.rate  # a quantile stands for no share of traffic
 
     with files.new_folder(paths.RELEASE) as folder:
         for part in (MODEL, TOKENIZER):
@@ -83,6 +87,8 @@ def main() -> None:
         Rule(names, row["threshold"], rate, row["temperature"]).save(folder)
         for name, text in card.pages(benchmark, variant, len(names) - 1, rate, data, origin).items():
             files.write_text(folder / name, text)
+        if queries:
+            must_pass.check(queries, Classifier.load(folder, made_by="dvc repro deploy"), variant.name)
 
 
 if __name__ == "__main__":

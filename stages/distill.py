@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intents.core import files, paths, settings
+from intents.core import files, paths, settings, variants
 from intents.core.errors import program
 from intents.core.variants import TEACHER, Variant
 from intents.data import augmented, logits
@@ -33,6 +33,7 @@ def lessons(chosen: Student, name: str) -> tuple[np.ndarray, Unlabelled | None, 
 
 
 def main(name: str) -> None:
+    variants.student(name)
     chosen = settings.load(Student, f"student.{name}")
     lesson = chosen.lesson(settings.load(Distillation, "distill"))
     run = chosen.run(settings.load(trainer.Run, "run"))
@@ -46,7 +47,16 @@ def main(name: str) -> None:
     scratch = trainer.scratch_folder(name, lesson, chosen, run, weights, *answers, *data.learnt_from)
     alone = chosen.objective is Objective.logits
     log = distil(
-        model, tokenizer, data, teacher_logits, lesson, run, scratch, unlabelled=unlabelled, logits_alone=alone
+        model,
+        tokenizer,
+        data,
+        teacher_logits,
+        lesson,
+        run,
+        scratch,
+        unlabelled=unlabelled,
+        logits_alone=alone,
+        emphasis=chosen.emphasis,
     )
 
     folder.publish(name, data, folder.trained(model, tokenizer, data))

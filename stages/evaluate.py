@@ -2,10 +2,10 @@
 
 In:  data/clinc/, data/logits/, the files of the models (for their size and digest), reports/models/.
 Out: reports/evaluation.json (accuracies by arg-max and with the out-of-scope rule, the threshold that is calibrated on
-     validation, parity with the model that a variant was converted from), reports/correct.csv (which test queries each
-     variant answers rightly with the rule: what a review needs to tell a difference from noise), and
-     reports/manifest.json (file, size and digests of every variant: what benchmark depends on, and so a new value of
-     `out_of_scope.rate` times nothing anew).
+     validation, parity with the model that a variant was converted from), reports/correct.csv (the intent of each test
+     query, and which variants answer it rightly with the rule: what a review needs to tell a difference from noise),
+     and reports/manifest.json (file, size and digests of every variant: what benchmark depends on, and so a new value
+     of `out_of_scope.rate` times nothing anew).
 """
 
 from dataclasses import dataclass
@@ -15,20 +15,22 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
-from intents.core import files, paths, settings, table
+from intents.core import files, paths, reading, settings, table
 from intents.core.errors import program
-from intents.core.settings import at_least
-from intents.core.variants import TEACHER, Variant
+from intents.core.settings import between, seed_number
+from intents.core.variants import TEACHER, Form, Variant
 from intents.data import corpus, logits
 from intents.data.corpus import Corpus
 from intents.evaluation import quality, statistics
 from intents.evaluation.threshold import OutOfScope
 
+NOT_COUNTED = ("tokenizer.json", "README.md")  # of a peer's files
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    bootstrap_samples: int = at_least(100)  # of the interval of each difference from the teacher
-    seed: int = at_least(0)  # of their draws
+    bootstrap_samples: int = between(100, 1_000_000)  # of the interval of each difference from the teacher
+    seed: int = seed_number()  # of their draws
 
 
 def parameters(variant: Variant) -> int:
@@ -40,12 +42,23 @@ def parameters(variant: Variant) -> int:
 def described(variant: Variant) -> dict[str, Any]:
     """A variant's row of the manifest."""
     path = files.require(variant.weights, variant.made_by)
-    return {
-        "folder": variant.folder.as_posix(),
-        "file": path.name,
-        "sha256": files.sha256_of_file(path),
-        "size_mb": files.size_mib(path),
-        "parameters": parameters(Variant(variant.model)),
+    found: dict[str, Any] = {"folder": variant.folder.as_posix(), "file": path.name}
+    if variant.form is Form.PEER:  # all of its files but the tokenizer's, which is not counted of ours either
+        digests = {file.name: file for file in sorted(path.iterdir()) if file.name not in NOT_COUNTED}
+        whole = "".join(f"{name} {files.sha256_of_file(file)}\n" for name, file in digests.items())
+        made = files.read_json(paths.MADE / f"{variant.name}.json", variant.made_by)[variant.name]
+        found |= {
+            "sha256": files.sha256(whole.encode()),
+            "size_mb": sum(files.size_mib(file) for file in digests.values()),
+            "parameters": made["parameters"],
+        }
+    else:
+        found |= {
+            "sha256": files.sha256_of_file(path),
+            "size_mb": files.size_mib(path),
+            "parameters": parameters(Variant(variant.model)),
+        }
+    return found | {
         "logits_sha256": files.sha256_of_file(files.require(logits.path(variant.name), variant.made_by)),
     }
 
@@ -62,9 +75,9 @@ def main() -> None:
     found: dict[str, dict[str, Any]] = {}
     right: dict[str, dict[str, np.ndarray]] = {}
     for name, variant in rows.items():
-        threshold, figures = quality.assess(answers[name], labels, rule.rate)
+        threshold, figures = quality.assess(answers[name], labels, rule.rate, rule.quantile)
         right[name] = quality.correct(answers[name]["test"], threshold, labels["test"])
-        made = files.read_json(paths.MADE / f"{name}.json", variant.made_by)[name]
+        made = reading.load(paths.MADE / f"{name}.json", variant.made_by)[name]
         found[name] = figures | {key: value for key, value in made.items() if key != "validation"}
         if parent := variant.parent:
             theirs = answers[parent.name]["validation"]
@@ -93,6 +106,7 @@ def main() -> None:
     files.write_json(paths.EVALUATION, files.rounded({"variants": found}), sort_keys=False)
     files.write_json(paths.MANIFEST, files.rounded(manifest), sort_keys=False)
     outcomes = pd.DataFrame({name: outcome["accuracy_with_rule"].astype(int) for name, outcome in right.items()})
+    outcomes.insert(0, "intent", [row.intent for row in data.rows("test")])
     with files.new_file(paths.CORRECT) as scratch:
         outcomes.to_csv(scratch, index_label="test_row", lineterminator="\n")
 

@@ -32,9 +32,26 @@ class Dataset:
     file_sha256: str
     rows_sha256: str  # of the canonical rows
     domains: str  # path of a {domain: [intent, ...]} file
+    watched: str  # file or folder that DVC compares: an edit of it makes the data anew
     hub_dataset: str | None
     hub_revision: str | None  # null: this configuration is not on the Hub
     upstream_url: str | None
+
+
+def check_watched(dataset: Dataset) -> None:
+    """A file of one's own and its domains lie in what DVC watches: an edit is then seen by `dvc status`.
+
+    Raises:
+        PipelineError: one of them lies elsewhere.
+    """
+    watched = Path(dataset.watched).resolve()
+    for key in ("file", "domains") if dataset.config is Config.local else ("domains",):
+        path: str = getattr(dataset, key)
+        if not Path(path).resolve().is_relative_to(watched):
+            raise PipelineError(
+                f"`dataset.watched` is {dataset.watched!r}, and `dataset.{key}`, {path!r}, is not in it: "
+                "DVC would not see an edit; allowed: the folder that holds both"
+            )
 
 
 def fetch(dataset: Dataset) -> tuple[str, dict[str, list[corpus.Row]]]:
@@ -75,18 +92,19 @@ def load_domains(path: Path) -> dict[str, list[str]]:
 
 
 def check_intents(rows: dict[str, list[corpus.Row]], intents: corpus.Intents) -> None:
-    """Every row's intent is named in the domains file, every intent has training rows, every split both kinds."""
+    """Every row's intent is named in the domains file, every intent has training rows, every split queries in scope.
+
+    Queries out of scope may be absent, from one split or all of them: what cannot be known then is left out of reports.
+    """
     for name, split in rows.items():
         if unknown := {row.intent for row in split} - set(intents.names):
             raise PipelineError(f"intent {min(unknown)!r} of split {name} is in no domain of dataset.domains")
-    if unseen := set(intents.names) - {row.intent for row in rows["train"]}:
+    if unseen := set(intents.names) - {row.intent for row in rows["train"]} - {corpus.OUT_OF_SCOPE}:
         raise PipelineError(f"intent {min(unseen)!r} has no training row")
     for name, split in rows.items():
-        outside = sum(row.intent == corpus.OUT_OF_SCOPE for row in split)
-        if outside in (0, len(split)):
+        if all(row.intent == corpus.OUT_OF_SCOPE for row in split):
             raise PipelineError(
-                f"split {name} has {len(split) - outside} queries in scope and {outside} out of scope; "
-                "thresholds and recalls need some of both"
+                f"split {name} has 0 queries in scope and {len(split)} out of scope; it needs some in scope"
             )
 
 
@@ -111,6 +129,7 @@ def main() -> None:
     dataset = settings.load(Dataset, "dataset")
     intents = corpus.Intents.of(load_domains(Path(dataset.domains)))
     origin, rows = fetch(dataset)
+    check_watched(dataset)
     check_intents(rows, intents)
     corpus.save(paths.CLINC, rows, intents)
     report = describe(rows)

@@ -19,11 +19,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core import settings
 from intents.core.errors import PipelineError, program
-from intents.core.settings import above, at_least
+from intents.core.settings import at_least, between
 from intents.core.variants import TEACHER
 from intents.data import corpus
 from intents.data.corpus import Corpus
-from intents.models import checkpoints, folder, pooled
+from intents.models import checkpoints, families, folder, pooled, reading
 from intents.models.carried import CARRIERS
 from intents.training import trainer
 from intents.training.encoding import encode
@@ -40,10 +40,10 @@ class Teacher(trainer.Schedule):
     sha256: str | None  # of model.safetensors
     licence: str | None  # of the checkpoint, as its model card names it; the card of what is deployed repeats it
     max_length: int = at_least(8)  # tokens; longer queries are cut
-    out_of_scope_weight: float = above(0)  # of an out-of-scope query in the loss; every other query counts 1
+    out_of_scope_weight: float = between(0, 10_000, open_low=True)  # of such a query in the loss; others: 1
     pooling: Pooling | None  # what of the encoder's token vectors the head reads; null: the checkpoint's own classifier
     head: Head | None  # null with `pooling`: null
-    head_rate: float = above(0)  # how many times faster than the encoder a head over pooled vectors learns
+    head_rate: float = between(0, 1000, open_low=True)  # how much faster a head over pooled vectors learns
 
 
 def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float, **_: Any) -> torch.Tensor:
@@ -104,16 +104,31 @@ def checked(section: str) -> Teacher:
     return teacher
 
 
+def check(teacher: Teacher, source: Path, section: str, *, converted: bool) -> None:
+    """Raise a PipelineError, before anything is trained, if the checkpoint is none for the stages that follow.
+
+    Args:
+        converted: students take layers of it, and it is exported; a second teacher's answers alone are used.
+    """
+    config = reading.parsed(source)
+    if converted:
+        also = "; as `second_teacher`, whose answers alone are used, any encoder"
+        families.check_family(config, f"{section}.checkpoint", also)
+    families.check_length(config, teacher.max_length, f"{section}.max_length", teacher.checkpoint)
+
+
 def main(name: str = TEACHER) -> None:
     teacher = checked("teacher" if name == TEACHER else "second_teacher")
     run = settings.load(trainer.Run, "run")
 
     data = Corpus()
     source = checkpoints.locate(teacher.checkpoint, teacher.package, teacher.revision, teacher.sha256)
+    check(teacher, source, "teacher" if name == TEACHER else "second_teacher", converted=name == TEACHER)
     trainer.seed_everything(run)
     bfloat16 = trainer.in_bfloat16(run)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         model, tokenizer = initial(teacher, source, data)
+        families.check_tokenizer(model, tokenizer, source)
 
     scratch = trainer.scratch_folder(name, teacher, run, source / checkpoints.WEIGHTS, *data.learnt_from)
     encoded = {split: encode(data, split, tokenizer) for split in ("train", "validation")}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from intents.core import files, settings, variants
 from intents.core.errors import program
-from intents.core.settings import above, between
+from intents.core.settings import between
 from intents.core.variants import Form, Variant
 from intents.data import corpus, logits
 from intents.data.corpus import Corpus
@@ -25,7 +25,7 @@ BATCH = 32  # validation queries that are also answered in a padded batch
 @dataclass(frozen=True, kw_only=True)
 class OnnxExport:
     opset: int = between(17, 23)
-    tolerance: float = above(0)  # largest logit difference from PyTorch that is accepted
+    tolerance: float = between(0, 1, open_low=True)  # largest logit difference from PyTorch that is accepted
 
 
 def main(model: str) -> None:

@@ -2,9 +2,12 @@
 
 In:  reports/ (benchmark.json, data.json, pruning/, sensitivity/), the logits of a few variants, the weights of a
      student before and after quantization, data/clinc/.
-Out: reports/figures/*.png and reports/report.md.
+Out: reports/figures/*.png and reports/report.md; of the teacher and of the variant that the report looks at,
+     reports/intents.csv (precision, recall and F1 of each intent, and what it is taken for) and data/wrong_answers.csv
+     (the validation queries that are answered wrongly).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +17,16 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from safetensors import safe_open
 
-from intents.core import files, paths, settings, variants
+from intents.core import files, paths, reading, settings, variants
 from intents.core.errors import program
 from intents.core.settings import between
 from intents.core.variants import TEACHER, Form, Variant
-from intents.data import logits
+from intents.data import corpus, logits
 from intents.data.corpus import Corpus
+from intents.evaluation.answers import Answers
 from intents.evaluation.quality import accuracy_by_group
-from intents.reports import accuracy, compression, results, sensitivity, tables, tradeoff
+from intents.evaluation.threshold import OutOfScope
+from intents.reports import accuracy, compression, mistakes, results, sensitivity, tables, tradeoff
 from intents.reports.style import STYLE, save
 from intents.serving.rule import decide, scores
 
@@ -51,7 +56,7 @@ def weights_figure(variant: Variant) -> Figure:
 def pruning_figures(rows: tables.Rows) -> dict[str, Figure]:
     """A picture of what unstructured pruning set to zero, and one of what structured pruning kept."""
     made_by = {name: variants.parse(name).made_by for name, row in rows.items() if "encoder_sparsity" in row}
-    layers = {name: files.read_json(paths.PRUNING / f"{name}-layers.json", by) for name, by in made_by.items()}
+    layers = {name: reading.load(paths.PRUNING / f"{name}-layers.json", by) for name, by in made_by.items()}
     # Of a method that masks, a layer's entry is its share of zeros; of one that cuts out, what it kept.
     cut = [name for name, found in layers.items() if any(isinstance(row, dict) for row in found.values())]
     masked = {name: found for name, found in layers.items() if name not in cut}
@@ -80,30 +85,60 @@ def accuracy_figures(benchmark: dict[str, Any], data: Corpus) -> dict[str, Figur
     }
 
 
-def sensitivity_results(rows: tables.Rows) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
+def answers_of(benchmark: Mapping[str, Any], data: Corpus) -> dict[str, Answers]:
+    """The answers of the teacher and of the variant that the report looks at, in this order."""
+    labels = {split: data.labels(split) for split in corpus.JUDGED}
+    found = {}
+    for name in dict.fromkeys([TEACHER, results.shown(benchmark)]):
+        row = benchmark["variants"][name]
+        given = logits.load(name)
+        found[name] = Answers(name, given, labels, data.intents.names, row["threshold"], row["temperature"])
+    return found
+
+
+def sensitivity_results(rows: tables.Rows) -> dict[str, tuple[Mapping[str, Any], pd.DataFrame]]:
     """Per method of int8 in ONNX Runtime, what the stage sensitivity found: the verdict, and a row per node."""
     methods = {variant.method for variant in map(variants.parse, rows) if variant.form is Form.ORT}
-    found = {}
+    found: dict[str, tuple[Mapping[str, Any], pd.DataFrame]] = {}
     for method in sorted(filter(None, methods)):
         made_by = f"dvc repro sensitivity@{method}"
-        verdict = files.read_json(paths.SENSITIVITY / f"{method}.json", made_by)
+        verdict = reading.load(paths.SENSITIVITY / f"{method}.json", made_by)
         nodes = pd.read_csv(files.require(paths.SENSITIVITY / f"{method}.csv", made_by), index_col="node")
         found[method] = (verdict, nodes)
     return found
 
 
+def write_mistakes(answers: dict[str, Answers], texts: list[str]) -> None:
+    """Write what each intent is taken for, and every validation query (of `texts`) that is answered wrongly."""
+    keys = [(name, split) for name in answers for split in corpus.JUDGED]
+    tables = {key: answers[key[0]].per_intent(key[1]) for key in keys}
+    wrong = {name: one.wrong("validation", texts) for name, one in answers.items()}
+    with files.new_file(paths.INTENTS) as scratch:
+        pd.concat(tables, names=["variant", "split"]).round(6).to_csv(scratch, lineterminator="\n")
+    with files.new_file(paths.WRONG) as scratch:
+        joined = pd.concat(wrong, names=["variant"]).droplevel(1)
+        joined.round(6).to_csv(scratch, lineterminator="\n", encoding="utf-8")
+
+
 def main() -> None:
     plot = settings.load(Plot, "plot")
-    benchmark: dict[str, Any] = files.read_json(paths.BENCHMARK, "dvc repro select")
-    description = files.read_json(paths.DATA_REPORT, "dvc repro fetch-clinc")
-    rows = benchmark["variants"]
+    rate = settings.load(OutOfScope, "out_of_scope").rate
+    benchmark = reading.benchmark(paths.BENCHMARK)
+    description = reading.load(paths.DATA_REPORT, "dvc repro fetch-clinc")
+    for needed in ("train", "validation", "test", "overlaps"):
+        if not isinstance(description[needed], dict):
+            raise reading.lacking(paths.DATA_REPORT, description.made_by, f"has no object `{needed}`")
+    rows, shown = benchmark["variants"], results.shown(benchmark)
+    data = Corpus()
+    answers = answers_of(benchmark, data)
     table = pd.DataFrame.from_dict(rows, "index")
 
     style.use(STYLE)
     pictures = {
         "tradeoff": tradeoff.tradeoff(table, benchmark["best"]),
         "sizes": tradeoff.sizes(table, tables.compressed_sizes(rows)),
-        **accuracy_figures(benchmark, Corpus()),
+        **accuracy_figures(benchmark, data),
+        **mistakes.figures(answers, shown),
         **pruning_figures(rows),
     }
     if (student := results.student_in_int8(rows)) is not None:
@@ -116,8 +151,11 @@ def main() -> None:
     with files.new_folder(paths.FIGURES) as folder:
         for name, figure in pictures.items():
             save(figure, folder / f"{name}.png", plot.dpi)
-    report = results.report(benchmark, description, sensitivities, set(pictures))
+    report = results.report(
+        benchmark, description, sensitivities, mistakes.section(answers[shown], rate), set(pictures)
+    )
     files.write_text(paths.REPORTS / "report.md", report)
+    write_mistakes(answers, data.texts("validation"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from intents.core import files, paths, table
+from intents.core import files, paths, reading, table
 from intents.core.errors import PipelineError, program
 from intents.core.variants import TEACHER, Variant
 from intents.data import logits
@@ -103,9 +103,8 @@ def drawn(told: Told) -> dict[str, Figure]:
 
 def main() -> None:
     torch.set_num_threads(1)  # with more, sums are taken in another order, and a picture has other bytes
-    timed = files.read_json(paths.LATENCY, "dvc repro benchmark")
-    if "multiply" not in timed:
-        raise PipelineError(f"{paths.LATENCY} has no `multiply`; run `dvc repro benchmark`")
+    timed = reading.load(paths.LATENCY, "dvc repro benchmark")
+    multiply = timed["multiply"]
     rows, data = table.declared(), Corpus()
     int8 = student_in_int8([row.name for row in rows])
     if int8 is None:
@@ -121,7 +120,7 @@ def main() -> None:
         before=bytes_of(parent),
         after=bytes_of(int8),
         on_disk=[variant.weights.stat().st_size for variant in (parent, int8)],
-        multiply=timed["multiply"],
+        multiply=multiply,
         machine=timed["machine"],
         temperatures=TEMPERATURES,
         queries=softening.queries((sure, torn), [row.intent for row in asked], names, teacher, student, TEMPERATURES),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from intents.core import files, settings
 from intents.core.errors import program
-from intents.core.settings import above
+from intents.core.settings import between
 from intents.core.variants import QAT, Variant
 from intents.data import logits
 from intents.data.corpus import Corpus
@@ -28,7 +28,7 @@ from intents.training.distillation import Distillation, distil
 @dataclass(frozen=True, kw_only=True)
 class QuantizationAwareTraining(Distillation, kernels.Scheme, calibration.Calibration):
     student: str  # a section of `student`
-    range_learning_rate: float = above(0)  # of the ends of the ranges
+    range_learning_rate: float = between(0, 1, open_low=True)  # of the ends of the ranges
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""select: accuracy, size and latency of every variant in one table, and the variant that is best.
+"""select: accuracy, size and speed of every variant in one table, and the variant that is best.
 
 In:  reports/evaluation.json, reports/manifest.json, reports/latency.json.
 Out: reports/benchmark.json (the whole table, the best variant, the Pareto front), reports/summary.json (the few figures
@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from intents.core import files, paths, settings, variants
+from intents.core import files, paths, reading, settings, variants
 from intents.core.errors import PipelineError, program
 from intents.core.settings import at_least, between
-from intents.core.variants import TEACHER
+from intents.core.variants import TEACHER, Form
 from intents.evaluation import selection
 
 # The columns of reports/tradeoff.csv.
@@ -31,31 +31,37 @@ class Select:
 
 def main() -> None:
     select = settings.load(Select, "select")
-    evaluated = files.read_json(paths.EVALUATION, "dvc repro evaluate")["variants"]
-    manifest = files.read_json(paths.MANIFEST, "dvc repro evaluate")
-    timed = files.read_json(paths.LATENCY, "dvc repro benchmark")
-    for path, known in ((paths.MANIFEST, manifest), (paths.LATENCY, timed["variants"])):
+    judged = reading.load(paths.EVALUATION, "dvc repro evaluate")
+    evaluated = reading.rows(judged, "variants", ("accuracy", "accuracy_with_rule"))
+    manifest = reading.rows(reading.load(paths.MANIFEST, "dvc repro evaluate"), numbers=("size_mb", "parameters"))
+    clocked = reading.load(paths.LATENCY, "dvc repro benchmark")
+    timed = reading.rows(clocked, "variants", ("p50_ms", "speedup_vs_teacher"))
+    for path, known in ((paths.MANIFEST, manifest), (paths.LATENCY, timed)):
         if missing := [name for name in evaluated if name not in known]:
             raise PipelineError(f"{path} has no {missing[0]!r}, but {paths.EVALUATION} has; run `dvc repro select`")
 
     table: dict[str, dict[str, Any]] = {
         name: {
             **evaluated[name],
+            "validation": evaluated[name]["validation"],  # which is asked for, and so must be there
             **{key: manifest[name][key] for key in ("folder", "size_mb", "parameters")},
-            **timed["variants"][name],
+            **timed[name],
             "size_ratio_vs_teacher": manifest[TEACHER]["size_mb"] / manifest[name]["size_mb"],
             "deployable": variants.parse(name).deployable,
+            "peer": variants.parse(name).form is Form.PEER,
         }
         for name in evaluated
     }
-    front = selection.pareto_front(table)
+    # A peer stands in the table to be compared with; it is no choice, and hides none.
+    front = selection.pareto_front({name: row for name, row in table.items() if not row["peer"]})
     for name, row in table.items():
         row["pareto"] = name in front
     best = selection.best_deployable(table, select.max_accuracy_drop, select.tie)
     report = {
-        "machine": timed["machine"],
+        "machine": clocked["machine"],
         "best": best,
         "deployed": best or selection.most_accurate_deployable(table),
+        "batch_size": clocked["batch_size"],
         "budget": {"max_accuracy_drop": select.max_accuracy_drop, "tie": select.tie},
         "variants": table,
     }

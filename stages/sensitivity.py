@@ -16,7 +16,7 @@ import numpy as np
 
 from intents.core import files, paths, settings
 from intents.core.errors import program
-from intents.core.settings import at_least, between
+from intents.core.settings import at_least, between, seed_number
 from intents.core.techniques import settings_of
 from intents.core.variants import Form, Variant
 from intents.data import logits
@@ -31,7 +31,7 @@ from intents.serving.classifier import MODEL, OnnxModel
 class Sensitivity:
     model: str  # one of `variants.onnx_models`
     queries: int = at_least(1)  # validation queries that are answered with each node in int8
-    seed: int = at_least(0)  # of the queries drawn
+    seed: int = seed_number()  # of the queries drawn
     worth: float = between(0, 1)  # share of the whole logit difference that an excluded node must spare
 
 

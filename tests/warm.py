@@ -11,6 +11,7 @@ The packages are loaded once, with the environment of the server: what they read
 """
 
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -25,8 +26,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-# What costs seconds, and no more: all else a program has to import for itself.
-PRELOADED = ("torch", "datasets", "transformers.trainer", "transformers.models.bert.modeling_bert")
+import cpuinfo
+
+# What takes long, and no more: all else a program has to import for itself.
+PRELOADED = (
+    *("torch", "torch.onnx._internal.exporter._core", "datasets", "transformers.trainer", "transformers.pipelines"),
+    *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert", "onnxscript"),
+    *("omegaconf", "matplotlib.pyplot", "adjustText", "jinja2"),  # not ONNX Runtime: it has a thread, lost in a fork
+)
 
 # It has no package to import, not even site's. What is no `python -m` is not for the server.
 CLIENT = """#!{python} -IS
@@ -76,6 +83,8 @@ def serve(address: str) -> list[str]:
     """Answer calls until standard input ends. In a fork, return the words of a call, set up as its caller is."""
     for module in PRELOADED:
         __import__(module)
+    cpuinfo.get_cpu_info = functools.cache(cpuinfo.get_cpu_info)  # by a program of its own, in half a second
+    cpuinfo.get_cpu_info()
     assert threading.active_count() == 1  # a fork would lose the others
     gc.freeze()  # else a fork that collects, above all as it ends, copies every page
     with socket.socket(socket.AF_UNIX) as listener:

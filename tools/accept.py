@@ -9,7 +9,6 @@ nothing is recorded.
 python -m tools.accept    needs no models: what is missing stays as dvc.lock says
 """
 
-import argparse
 import hashlib
 import json
 import subprocess
@@ -21,7 +20,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from intents.core import source
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from tools import lock
 
 VERSIONS = 200  # of a path, newest first, among which the one that a stage ran with is looked for
@@ -147,7 +146,7 @@ def shown(stages: list[str]) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(prog="python -m tools.accept", description=__doc__.splitlines()[0]).parse_args()
+    Parser("tools.accept", __doc__).parse_args()
     if not Path("dvc.yaml").is_file():
         raise PipelineError(f"dvc.yaml not found in {Path.cwd()}; run from the project's root")
     lock.quiet()

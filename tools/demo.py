@@ -4,13 +4,12 @@ In:  the files that Git knows of (with your edits), conf/demo.yaml.
 Out: .demo/, a project of its own with data/, models/, release/ and reports/. Run again, it only does what changed.
 """
 
-import argparse
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.core.settings import PARAMS
 from tools import params, programs
 
@@ -56,12 +55,13 @@ def run(folder: Path, *command: str) -> None:
     """
     shown = " ".join(command).replace(sys.executable, "python")
     print("$", shown, flush=True)
-    if status := subprocess.run(command, cwd=folder, env=programs.environment(), check=False).returncode:
+    status, _ = programs.run(command, cwd=folder)
+    if status:
         raise PipelineError(f"`{shown}` ended with status {status}; the copy is in {folder}/")
 
 
 def main() -> None:
-    argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__.splitlines()[0]).parse_args()
+    Parser("tools.demo", __doc__).parse_args()
     create(DEMO)
     run(DEMO, "dvc", "repro")
     run(DEMO, sys.executable, "-m", "intents.serving", QUERY)

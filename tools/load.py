@@ -7,7 +7,6 @@ Client and service share the cores. Requests are due at fixed times, whatever th
 from the time when its request was due, so that one that had to wait is not taken for a fast one.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 
 SAMPLE = Path("data/sample/sample.json")
 TICK = 0.001  # seconds between looks at what is due
@@ -204,9 +203,7 @@ def table(found: list[tuple[str, Outcome]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("tools.load", __doc__)
     parser.add_argument("--seconds", type=float, default=30, help="of half and of twice the load (default 30)")
     parser.add_argument("--connections", type=int, default=64, help="open at once (default 64)")
     parser.add_argument("--model", type=Path, default=Path("release"), help="the folder of the model (default release)")

@@ -5,7 +5,6 @@
 python -m tools.lock    exit 1 if a stage would run; needs no models: what is missing counts as what dvc.lock says
 """
 
-import argparse
 import contextlib
 import logging
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 
 COMMAND, PARAMS = "changed command", "params.yaml"
 CHANGED = {"modified", "new"}  # of the words of `dvc status`; the others say that something is missing
@@ -71,7 +70,7 @@ def stale(root: Path) -> str | None:
 
 
 def main() -> None:
-    argparse.ArgumentParser(prog="python -m tools.lock", description=__doc__.splitlines()[0]).parse_args()
+    Parser("tools.lock", __doc__).parse_args()
     if reason := stale(Path()):
         raise PipelineError(
             f"dvc.lock and reports/ are not those of the code and params.yaml ({reason}); `make repro` runs what "

@@ -6,7 +6,6 @@ python -m tools.params --keep NAME  write what params.yaml says (after `dvc exp 
                                     conf/experiment/NAME.yaml, and choose it in the main file of conf/
 """
 
-import argparse
 import logging
 import os
 import re
@@ -24,14 +23,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError, safe_dump, safe_load
 
-from intents.core.errors import PipelineError, run_program
-from intents.core.files import new_file, write_text
+from intents.core import table
+from intents.core.errors import Parser, PipelineError, run_program
+from intents.core.files import write_text
 from intents.core.settings import PARAMS
 
 log = logging.getLogger(__name__)
 
 CONF = Path("conf")
 TECHNIQUES = ("student", "quantize", "prune", "ort_quantize")  # groups of which dvc.yaml needs one option or more
+SIDE_BY_SIDE = (*TECHNIQUES, "peers")  # groups of which any number of options may be chosen
 OPTIONAL = {"second_teacher": "mpnet", "qat": "simulated"}  # groups with an option `none`, and the other one
 CHOSEN = re.compile(r"^( *- (?:override )?experiment: *)\S+", re.MULTILINE)  # in the defaults of a main file
 EXPERIMENT = "DVC_EXP_NAME"  # set by `dvc exp run` for the commands that it runs
@@ -55,18 +56,16 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
     if not (conf / f"{config}.yaml").is_file():
         raise PipelineError(f"{conf / config}.yaml not found in {Path.cwd()}; run from the project's root")
     try:
-        with new_file(target) as scratch:
-            # Whether it writes YAML goes by the ending of the file's name.
-            written = scratch.with_suffix(".yaml")
-            try:
-                compose_and_dump(written, str(conf.resolve()), None, config, "plugins", list(overrides))
-                for group in [name for name in TECHNIQUES if (conf / name).is_dir()]:
-                    if not _loaded(written).get(group):
-                        names = ", ".join(path.stem for path in sorted((conf / group).glob("*.yaml")))
-                        raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
-                written.rename(scratch)
-            finally:
-                written.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            written = Path(folder) / PARAMS  # whether it writes YAML goes by the ending of the file's name
+            compose_and_dump(written, str(conf.resolve()), None, config, "plugins", list(overrides))
+            chosen = _loaded(written)
+            for group in [name for name in TECHNIQUES if (conf / name).is_dir()]:
+                if not chosen.get(group):
+                    names = ", ".join(path.stem for path in sorted((conf / group).glob("*.yaml")))
+                    raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
+            table.check_students(chosen)
+            text = written.read_text(encoding="utf-8")
     except (
         DvcException,
         HydraException,
@@ -76,6 +75,7 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
     ) as error:  # all of them Hydra's
         reason = " ".join(str(error.__cause__ or error).split())
         raise PipelineError(f"{CONF}/ does not compose: {reason}") from None
+    write_text(target, text)
 
 
 def leaves(content: Any, prefix: str = "") -> dict[str, Any]:
@@ -116,8 +116,8 @@ def composed(config: str, overrides: Sequence[str] = (), conf: Path = CONF) -> d
 def _loaded(path: Path) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OSError) as error:
-        raise PipelineError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} cannot be read: {' '.join(str(error).split())[:240]}") from None
 
 
 def keep(name: str, config: str) -> list[Path]:
@@ -183,13 +183,13 @@ def _choices(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, s
         PipelineError: params.yaml has a technique that is no option.
     """
     found = {}
-    for group in TECHNIQUES:
+    for group in SIDE_BY_SIDE:
         options = list(after.get(group) or {})
         if unknown := [option for option in options if not (CONF / group / f"{option}.yaml").is_file()]:
             raise PipelineError(
                 f"{PARAMS} has `{group}.{unknown[0]}`, but there is no {CONF / group / unknown[0]}.yaml"
             )
-        if options != list(before[group]):
+        if options != list(before.get(group) or {}):
             found[group] = f"[{', '.join(options)}]"
     for group, option in OPTIONAL.items():
         if bool(after.get(group)) != bool(before.get(group)):
@@ -213,7 +213,7 @@ def _experiment(name: str, groups: Mapping[str, str], values: Mapping[str, Any])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.params", description=__doc__.splitlines()[0])
+    parser = Parser("tools.params", __doc__)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="write nothing; fail if they differ")
     mode.add_argument("--keep", metavar="NAME", help="write what params.yaml says into conf/, as experiment NAME")

@@ -1,11 +1,16 @@
 """Running other programs of this environment."""
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from intents.core.errors import PipelineError
+
+UNFIT = re.compile(r"[^\x20-\x7e]|[#?%]")  # in the path of a clone
 
 
 def environment() -> dict[str, str]:
@@ -17,14 +22,49 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": path}
 
 
+def run(command: Sequence[str], **options: Any) -> tuple[int, str]:
+    """Run a program with the environment of this one, and wait for it also after Ctrl-C, which reaches it too.
+
+    subprocess.run would kill it then, with what it was about to put away.
+
+    Args:
+        options: of subprocess.Popen.
+
+    Returns:
+        Its exit status, and what it printed where standard output is a pipe.
+    """
+    with subprocess.Popen(command, env=environment(), text=True, **options) as process:
+        try:
+            printed, _ = process.communicate()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+    return process.returncode, printed or ""
+
+
 def dvc(*arguments: str, capture: bool = False) -> str:
     """Run `dvc`: in sight of the user, or to return what it prints.
 
     Raises:
         PipelineError: it failed.
     """
-    output = subprocess.PIPE if capture else None
-    done = subprocess.run(["dvc", *arguments], env=environment(), stdout=output, text=True, check=False)
-    if done.returncode:
-        raise PipelineError(f"`dvc {' '.join(arguments)}` ended with status {done.returncode}")
-    return done.stdout or ""
+    status, printed = run(["dvc", *arguments], stdout=subprocess.PIPE if capture else None)
+    if status:
+        raise PipelineError(f"`dvc {' '.join(arguments)}` ended with status {status}")
+    return printed
+
+
+def check_path(folder: Path) -> None:
+    """Refuse a folder in which DVC cannot run an experiment apart from the workspace.
+
+    It gives Git the folder as a URL and the name of a branch as ASCII (treeverse/dvc#8015), so some characters do not
+    arrive. `dvc exp run --temp` fails there too; without it, experiments run.
+
+    Raises:
+        PipelineError: its path has such a character.
+    """
+    if found := UNFIT.search(str(folder)):
+        raise PipelineError(
+            f"the path {folder} has {found[0]!r}, and there DVC cannot run queued experiments; allowed: ASCII without "
+            "# ? %; move the clone, or try one setting after the other with `dvc exp run -S`"
+        )

@@ -4,28 +4,38 @@ python -m tools.readme           write it
 python -m tools.readme --check   exit 1 if README.md has another
 """
 
-import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from intents.core import files, paths
-from intents.core.errors import PipelineError, run_program
-from intents.reports.results import readme_summary
+from intents.core import files, paths, reading
+from intents.core.errors import Parser, PipelineError, run_program
+from intents.reports.results import readme_headline, readme_summary
 
 README = Path("README.md")
-START, END = "<!-- results: written by `make repro` -->\n", "<!-- end of results -->"
+BLOCKS: dict[str, Callable[[Mapping[str, Any]], str]] = {"headline": readme_headline, "results": readme_summary}
+
+
+def markers(block: str) -> tuple[str, str]:
+    """What stands before and after a block."""
+    return f"<!-- {block}: written by `make repro` -->\n", f"<!-- end of {block} -->"
 
 
 def updated(text: str) -> str:
-    """`text` with what stands between the markers replaced by what today's reports say."""
-    if text.count(START) != 1 or text.count(END) != 1:
-        raise PipelineError(f"{README} must hold each of the markers {START.strip()!r} and {END!r} once")
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    return before + START + readme_summary(files.read_json(paths.BENCHMARK, "dvc repro")) + END + after
+    """`text` with what stands between each pair of markers replaced by what today's reports say."""
+    benchmark = reading.benchmark(paths.BENCHMARK, "dvc repro")
+    for block, write in BLOCKS.items():
+        start, end = markers(block)
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise PipelineError(f"{README} must hold each of the markers {start.strip()!r} and {end!r} once")
+        before, rest = text.split(start)
+        _, after = rest.split(end)
+        text = before + start + write(benchmark) + end + after
+    return text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.readme", description=__doc__.splitlines()[0])
+    parser = Parser("tools.readme", __doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if README.md has another")
     check = parser.parse_args().check
     text = files.require(README, "git checkout").read_text(encoding="utf-8")

@@ -4,13 +4,12 @@ python -m tools.review --base main
 
 Compares the reports of this working tree with those that are committed at BASE. A difference counts only where it
 is more than noise: accuracy by a paired bootstrap over the same test queries, latency (as a ratio to the teacher of
-the same run, since two runs may be of two machines) where its interval lies outside a stated tolerance. With --budget
-it refuses a loss of accuracy on validation: test queries accept and refuse nothing.
+the same run, since two runs may be of two machines) where its interval lies outside a stated tolerance, an intent by
+an exact test that is corrected for the number of intents. With --budget it refuses a loss of accuracy on validation:
+test queries accept and refuse nothing.
 """
 
-import argparse
 import io
-import json
 import math
 import subprocess
 from collections.abc import Mapping
@@ -22,17 +21,18 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from intents.core import files, paths
-from intents.core.errors import PipelineError, run_program
+from intents.core import paths, reading
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.core.settings import PARAMS
 from intents.core.variants import TEACHER
 from intents.evaluation import selection, statistics
 from intents.reports.markdown import percent, points, render, table
-from tools import params
+from tools import params, review_intents
 
 PICTURE = paths.FIGURES / "tradeoff.png"
 TEMPLATES = Path(__file__).parent / "templates"
 SAMPLES, SEED = 10000, 0
+COMPARED = ("accuracy_with_rule", "size_mb", "p50_ms", "speedup_vs_teacher")
 BETTER, WORSE, WITHIN_NOISE = "**better**", "**worse**", "within noise"
 
 
@@ -42,7 +42,7 @@ class Reports:
 
     params: dict[str, Any]  # leaves: {"distill.alpha": 0.2, ...}
     benchmark: dict[str, Any]
-    correct: pd.DataFrame  # a row per test query, a column per variant, 1 where the answer with the rule is right
+    correct: pd.DataFrame  # a row per test query: its intent, and per variant 1 where the answer with the rule is right
     timings: pd.DataFrame  # measure, variant, call, test_row, ms
 
     @classmethod
@@ -50,9 +50,9 @@ class Reports:
         """The reports committed at a revision; None for those in the working tree."""
         return cls(
             params.leaves(OmegaConf.to_container(OmegaConf.create(_read(PARAMS, revision)))),
-            json.loads(_read(paths.BENCHMARK, revision)),
-            pd.read_csv(io.StringIO(_read(paths.CORRECT, revision)), index_col="test_row"),
-            pd.read_csv(io.StringIO(_read(paths.TIMINGS, revision))),
+            reading.table(_read(paths.BENCHMARK, revision), paths.BENCHMARK, "make repro", COMPARED),
+            _table(paths.CORRECT, revision, "test_row").set_index("test_row"),
+            _table(paths.TIMINGS, revision, "measure", "variant", "ms"),
         )
 
     @property
@@ -67,11 +67,22 @@ class Reports:
 
 def _read(path: Path, revision: str | None) -> str:
     if revision is None:
-        return files.require(path, "make repro").read_text(encoding="utf-8")
+        return reading.text(path, "make repro")
     shown = subprocess.run(["git", "show", f"{revision}:{path}"], capture_output=True, text=True, check=False)
     if shown.returncode:
         raise PipelineError(f"{path} at {revision}: {' '.join(shown.stderr.split())}")
     return shown.stdout
+
+
+def _table(path: Path, revision: str | None, *columns: str) -> pd.DataFrame:
+    """A CSV that has these columns."""
+    try:
+        found = pd.read_csv(io.StringIO(_read(path, revision)))
+    except ValueError as error:  # of which pandas' own are
+        raise PipelineError(f"{path} ({revision or 'here'}) is no table ({error}); run `make repro`") from None
+    if missing := [column for column in columns if column not in found]:
+        raise PipelineError(f"{path} ({revision or 'here'}) has no column `{missing[0]}`; run `make repro`")
+    return found
 
 
 def parameters(before: Reports, after: Reports) -> str:
@@ -185,6 +196,8 @@ def write(before: Reports, after: Reports, base: str, tolerance: float, pictures
         budget: the most accuracy that a variant may lose; None where none is set.
     """
     accuracies, moved_in_accuracy = accuracy(before, after)
+    looked_at = [name for name in _in_both(before, after) if name in (TEACHER, *_deployed(before, after))]
+    comparable = same_queries(before, after)
     latencies, moved_in_cost = latency(before, after, tolerance)
     return render(
         "review.md.j2",
@@ -195,7 +208,8 @@ def write(before: Reports, after: Reports, base: str, tolerance: float, pictures
         gone=[name for name in before.variants if name not in after.variants],
         best=[reports.benchmark["best"] for reports in (before, after)],
         machines=[reports.benchmark["machine"]["cpu"] for reports in (before, after)],
-        comparable=same_queries(before, after),
+        comparable=comparable,
+        intents=review_intents.moved(before.correct, after.correct, looked_at) if comparable else None,
         queries=len(after.correct),
         parameters=parameters(before, after),
         accuracies=accuracies,
@@ -210,14 +224,14 @@ def _in_both(before: Reports, after: Reports) -> list[str]:
     return [name for name in after.variants if name in before.variants]
 
 
+def _deployed(before: Reports, after: Reports) -> list[str | None]:
+    return [reports.benchmark.get("deployed") or reports.benchmark["best"] for reports in (before, after)]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.review", description=__doc__.splitlines()[0])
+    parser = Parser("tools.review", __doc__)
     parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
-    parser.add_argument(
-        "--budget",
-        type=float,
-        help="exit 1 if a variant lost more accuracy than this on validation, such as 0.01; on the same data set only",
-    )
+    parser.add_argument("--budget", type=float, help="exit 1 if a variant lost more than this on validation (0.01)")
     parser.add_argument("--tolerance", type=float, default=0.15, help="of latency ratios (default 0.15)")
     parser.add_argument("--pictures", default="", help="what to put before the picture's path, such as a URL")
     arguments = parser.parse_args()
@@ -225,8 +239,7 @@ def main() -> None:
     print(write(before, after, arguments.base, arguments.tolerance, arguments.pictures, arguments.budget))
     if arguments.budget is None or not same_queries(before, after):
         return
-    too_much = {name: loss for name, loss in losses(before, after).items() if loss > arguments.budget}
-    if too_much:
+    if too_much := {name: loss for name, loss in losses(before, after).items() if loss > arguments.budget}:
         worst = max(too_much, key=lambda name: too_much[name])
         raise PipelineError(
             f"{worst} lost {100 * too_much[worst]:.2f} points of accuracy with the rule on validation against "

@@ -5,43 +5,41 @@ python -m tools.sweep distill.temperature=2.0,4.0,8.0 distill.alpha=0.1,0.5
 Only the stage that distils the main student and what it needs is run (--target names another), so nothing is timed.
 The workspace stays as it is; each experiment, NAME-1 and so on, can be looked at (`dvc exp show`) and applied
 (`dvc exp apply NAME-1`). Out: reports/sweep/NAME/, NAME being what --name says.
+
+After Ctrl-C the queue goes on: the same command waits for what is queued, and collects.
 """
 
-import argparse
 import re
-import shlex
+import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dvc.api
-import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
-from matplotlib import style
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from dvc.exceptions import DvcException
+from safetensors.numpy import load
 from tqdm import tqdm
 
-from intents.core import files, paths
-from intents.core.errors import PipelineError, run_program
-from intents.reports import style as pictures
-from intents.reports.markdown import percent, render
-from intents.reports.markdown import table as markdown_table
+from intents.core import files, paths, reading
+from intents.core.errors import Parser, PipelineError, run_program
+from intents.data import logits
+from intents.data.corpus import Corpus
 from tools import params, programs
+from tools.search.sweeps import Outcomes, swept, write
 
 SWEEP = paths.REPORTS / "sweep"
-TEMPLATES = Path(__file__).parent / "templates"
-KEY = re.compile(r"[\w.]+=")  # how an override begins; an option of the command line does not
 # A line of `dvc queue status`: revision, name, time, state. And its last one.
 TASK = re.compile(r"(?P<revision>[0-9a-f]{7,}) +(?P<name>\S+) .* (?P<state>[A-Z][a-z]+) *")
 WORKERS = re.compile(r"Worker status: (?P<active>\d+) active, (?P<idle>\d+) idle")
 POLL_S = 5  # a look at the queue takes a second of a core
 MISSED = 10  # looks in a row that may find no worker: a busy one does not always answer
 FINISHED = ("Success", "Failed")
+ROUNDED = 1e-5  # within which two figures are the same one, rounded
+RECORDS = paths.DATA / ".sweep"  # NAME.json: what a sweep was asked, and the revisions that were queued for it
 
 
 class Queue(NamedTuple):
@@ -104,6 +102,68 @@ def wait(name: str, earlier: Container[str]) -> Counter[str]:
         time.sleep(POLL_S)
 
 
+def run(name: str, overrides: list[str], target: str) -> Counter[str]:
+    """Queue the sweep and work through it; of one that was queued already by the same call, wait for the rest.
+
+    Returns:
+        How many experiments ended as what.
+
+    Raises:
+        KeyboardInterrupt: with what the user has to know: the worker is a process of its own, and goes on.
+        PipelineError: another sweep has that name.
+    """
+    record, asked = RECORDS / f"{name}.json", {"asked": [*overrides, target], "state": state()}
+    tasks = look(name).tasks
+    known = reading.load(record, "rm " + str(record)) if record.exists() else None
+    if (
+        known is not None
+        and known["queued"]
+        and set(known["queued"]) <= set(tasks)
+        and (under_way(tasks) or there(name))
+    ):
+        if {key: known[key] for key in asked} != asked:
+            raise PipelineError(
+                f"the sweep {name} was queued by another call, or from other code or parameters; give this one another "
+                f"--name, or remove that one: `dvc queue remove --all` and `dvc exp remove {name}-1 ...`"
+            )
+        earlier = [revision for revision in tasks if revision not in known["queued"]]
+    else:
+        earlier = list(tasks)
+        try:
+            queue(name, overrides, target)
+            queued = [revision for revision in look(name).tasks if revision not in earlier]
+            files.write_json(record, asked | {"queued": queued})
+        except KeyboardInterrupt:
+            if queued := [revision for revision in look(name).tasks if revision not in earlier]:
+                programs.dvc("queue", "remove", *queued)
+            raise KeyboardInterrupt("interrupted; nothing of this sweep is queued") from None
+    try:
+        return wait(name, earlier)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted; the queue's worker goes on with the sweep: the same command waits for it and collects what "
+            "comes out, `dvc queue stop --kill` ends it, `dvc queue remove --queued` gives up what has not begun"
+        ) from None
+
+
+def under_way(tasks: Mapping[str, str]) -> bool:
+    return any(state not in FINISHED for state in tasks.values())
+
+
+def there(name: str) -> bool:
+    """Whether the sweep has experiments; the queue remembers its tasks also after they were removed."""
+    return any(belongs(shown["Experiment"], name) for shown in dvc.api.exp_show())
+
+
+def state() -> str:
+    """A digest of what experiments start from: the commit, and what differs from it; the reports aside."""
+    told = [
+        subprocess.run(["git", *words], capture_output=True, check=False).stdout
+        for words in (["rev-parse", "HEAD"], ["diff", "HEAD", "--", ".", ":!reports"])
+    ]
+    return files.sha256(b"".join(told))
+
+
 def collect(name: str, keys: list[str], metric: str) -> pd.DataFrame:
     """A row per experiment that succeeded: its name, the swept keys and the metric."""
     rows = []
@@ -124,91 +184,31 @@ def _column(shown: dict[str, Any], key: str) -> Any:
     return shown[found[0]]
 
 
-def shown(value: Any) -> str:
-    """A swept value in words: DVC gives numbers as numbers, all else as text."""
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+def outcomes(table: pd.DataFrame, metric: str) -> Outcomes:
+    """By experiment, which validation queries its student answers rightly by arg-max, from the logits in DVC's cache.
 
-
-def swept(override: str) -> bool:
-    """Whether KEY=VALUE,VALUE,... lists several values; the commas of a list [1,3,5] are its own."""
-    return "," in re.sub(r"\[.*?\]", "", override)
-
-
-def standard_error(table: pd.DataFrame, metric: str, queries: int) -> float | None:
-    """Of a share of right answers as high as the table's best, over that many queries; None for another metric."""
-    if not metric.endswith(".validation.accuracy"):
-        return None
-    best = float(table[metric].max())
-    return float(np.sqrt(best * (1 - best) / queries))
-
-
-def picture(table: pd.DataFrame, keys: list[str], metric: str, error: float | None) -> Figure:
-    """The metric over the first key, a line for each combination of the others.
-
-    Args:
-        table: a row per experiment, with the columns `keys` and `metric` (0 to 1).
-        error: the standard error of the metric, if it is known.
+    Returns:
+        Nothing where the metric is another one, or where the logits are not here: then nothing is told apart.
     """
-    first, *others = keys
-    figure, axes = plt.subplots(figsize=(8, 4.5))
-    for values, rows in table.groupby(others) if others else [((), table)]:
-        label = ", ".join(f"{key} {shown(value)}" for key, value in zip(others, values, strict=True))
-        # An open mark is seen under another that lies on it.
-        axes.plot(rows[first], rows[metric], marker="o", fillstyle="none", markersize=8, label=label or None)
-    best = table.loc[table[metric].idxmax()]
-    axes.scatter(best[first], best[metric], s=220, facecolors="none", edgecolors=pictures.RED, linewidths=2, zorder=3)
-    if pd.api.types.is_numeric_dtype(table[first]):
-        axes.set_xticks(sorted(table[first].unique()))
-    if error is not None:
-        band = best[metric] - error, best[metric] + error
-        axes.axhspan(*band, color="#EEEEEE", zorder=0, label="best ± one standard error")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
-    axes.set_xlabel(first)
-    axes.set_ylabel(metric)
-    axes.set_title(f"{metric.rpartition('.')[2].replace('_', ' ').capitalize()} over {first}; highest ringed")
-    if others or error is not None:
-        axes.legend(fontsize=9)
-    return figure
-
-
-def write(
-    folder: Path, table: pd.DataFrame, keys: list[str], metric: str, arguments: Sequence[str], queries: int
-) -> None:
-    """The sweep's folder: sweep.csv, sweep.png and README.md; those of other sweeps stay.
-
-    Args:
-        table: a row per experiment, with the columns `experiment`, `keys` and `metric` (0 to 1).
-        arguments: of the command line that started the sweep.
-        queries: of the validation split, over which the metric was taken.
-    """
-    best = table.loc[table[metric].idxmax()]
-    error = standard_error(table, metric, queries)
-    rows = [
-        [row["experiment"], *(shown(row[key]) for key in keys), percent(row[metric])] for _, row in table.iterrows()
-    ]
-    style.use(pictures.STYLE)
-    with files.new_file(folder / "sweep.csv") as scratch:
-        table.round(6).to_csv(scratch, index=False, lineterminator="\n")
-    pictures.save(picture(table, keys, metric, error), folder / "sweep.png", dpi=120)
-    text = render(
-        "sweep.md.j2",
-        TEMPLATES,
-        name=folder.name,
-        command=shlex.join(["python", "-m", "tools.sweep", *arguments]),
-        table=markdown_table(["experiment", *keys, metric], rows),
-        best=best["experiment"],
-        spread=float(best[metric] - table[metric].min()),
-        error=error,
-        queries=queries,
-        fixed=[f"`{argument}`" for argument in arguments if KEY.match(argument) and not swept(argument)],
-        metric=metric,
-        first=keys[0],
-    )
-    files.write_text(folder / "README.md", text)
+    student, _, measure = metric.partition(".")
+    if measure != "validation.accuracy":
+        return {}
+    labels = Corpus().labels("validation")
+    found = {}
+    for name, accuracy in zip(table["experiment"], table[metric], strict=True):
+        try:
+            content = dvc.api.read(logits.path(student).as_posix(), rev=name, mode="rb")
+        except (DvcException, OSError):
+            return {}
+        right = load(content)["validation"].argmax(axis=1) == labels
+        if abs(right.mean() - accuracy) > ROUNDED:  # of other queries, or of another data set
+            return {}
+        found[name] = right
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.sweep", description=__doc__.splitlines()[0])
+    parser = Parser("tools.sweep", __doc__)
     parser.add_argument("override", nargs="+", help="KEY=VALUE, or KEY=VALUE,VALUE,... to sweep over the values")
     parser.add_argument("--name", default="distill", help="the experiments are NAME-1, NAME-2, ... (default distill)")
     parser.add_argument("--target", help="the stage to run (default: distill, for the main student)")
@@ -220,20 +220,17 @@ def main() -> None:
     if not keys:
         raise PipelineError("nothing to sweep over: give at least one KEY=VALUE,VALUE,...")
     fixed = [override for override in arguments.override if not swept(override)]
+    programs.check_path(Path.cwd().resolve())
     student = params.composed(params.main_config(), fixed)["variants"]["student"]
     metric = arguments.metric or f"{student}.validation.accuracy"
-    earlier = look(arguments.name).tasks
-    queue(arguments.name, arguments.override, arguments.target or f"distill@{student}")
-    states = wait(arguments.name, earlier)
+    states = run(arguments.name, arguments.override, arguments.target or f"distill@{student}")
     if states["Failed"]:
         raise PipelineError(
             f"{states['Failed']} experiments failed: `dvc queue status` names them, `dvc queue logs` says why"
         )
     table = collect(arguments.name, keys, metric)
     folder = SWEEP / arguments.name
-    sizes = files.read_json(paths.DATA_REPORT, "dvc repro fetch-clinc")["validation"]
-    queries = sizes["in_scope"] + sizes["out_of_scope"]
-    write(folder, table, keys, metric, sys.argv[1:], queries)
+    write(folder, table, keys, metric, sys.argv[1:], outcomes(table, metric))
     print((folder / "README.md").read_text(encoding="utf-8"))
 
 

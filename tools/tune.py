@@ -8,7 +8,6 @@ Out: conf/distill/tuned.yaml, an option of the group `distill`; reports/tune/. N
      takes hours, and what it finds is chosen by a person, with `dvc exp run -S distill=tuned`.
 """
 
-import argparse
 import dataclasses
 import logging
 from pathlib import Path
@@ -19,7 +18,7 @@ from filelock import FileLock
 from matplotlib import style
 
 from intents.core import files, paths
-from intents.core.errors import run_program
+from intents.core.errors import Parser, run_program
 from intents.data.corpus import Corpus
 from intents.reports import style as pictures
 from tools.search import config, page, study, trials
@@ -57,7 +56,7 @@ def write(found: optuna.Study, search: Search, task: trials.Task, queries: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.tune", description=__doc__.splitlines()[0])
+    parser = Parser("tools.tune", __doc__)
     parser.add_argument("--trials", type=int, help="finished trials that the study shall have")
     parser.add_argument("--storage", help="URL of the database that the workers share")
     parser.add_argument("--study", help="the study's name")

@@ -1,17 +1,22 @@
 """The rows of the results table: which variants params.yaml declares."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from intents.core import settings
+from intents.core import settings, variants
 from intents.core.errors import PipelineError
-from intents.core.variants import Form, Variant, parse
+from intents.core.variants import PEER, Form, Variant, parse
+
+MAIN_STUDENT = "the name of a section of `student`, such as half, as conf/student/half.yaml sets it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """The section `variants` of params.yaml: the rows of the table."""
 
-    student: str  # the student that pruning, quantization-aware training and sensitivity work on
+    # The student that pruning, quantization-aware training and sensitivity work on.
+    student: str = settings.text(MAIN_STUDENT)
     rows: dict[str, dict[str, str]]  # what the groups of conf/ add; the lists below are made of it
     teachers: dict[str, str]  # each with the section that has its settings
     answers: str  # the teacher whose answers students learn
@@ -22,11 +27,24 @@ class Table:
     torch_models: list[str]  # those brought to int8 in PyTorch
     torch_methods: list[str]  # of int8 there
     qat: list[str]  # the student of quantization-aware training, if any
+    peers: list[str]  # made another way, to be compared with
     augmented: list[str]  # the teacher that answers unlabelled queries, where a student learns from them
 
 
 def load() -> Table:
     return settings.load(Table, "variants")
+
+
+def check_students(params: Mapping[str, Any]) -> None:
+    """Look at the students of a params.yaml as a whole, before a stage runs for any of them.
+
+    Raises:
+        PipelineError: one has a name that no student can have, or `variants.student` names none.
+    """
+    for name in params.get("student") or ():
+        variants.student(str(name))
+    if params.get("variants", {}).get("student", "") is None:
+        raise PipelineError(f"`variants.student` is null, so there is none to prune; allowed: {MAIN_STUDENT}")
 
 
 def declared() -> list[Variant]:
@@ -44,6 +62,10 @@ def declared() -> list[Variant]:
     for key in ("onnx_models", "torch_models"):
         if unknown := sorted(set(getattr(rows, key)) - set(rows.models)):
             raise PipelineError(f"`variants.{key}` has {unknown[0]!r}; allowed: {', '.join(rows.models)}")
+    if unknown := sorted({*rows.controls, *rows.controls.values()} - set(rows.models)):
+        raise PipelineError(f"`variants.controls` has {unknown[0]!r}; allowed: {', '.join(rows.models)}")
+    if wrong := [name for name in rows.peers if parse(name).form is not Form.PEER]:
+        raise PipelineError(f"`variants.peers` has {wrong[0]!r}; allowed: {PEER}-NAME")
     names = [
         *rows.models,
         *(f"{model}-torch-{method}" for model in rows.torch_models for method in rows.torch_methods),
@@ -52,5 +74,6 @@ def declared() -> list[Variant]:
             for model in rows.onnx_models
             for form in ("onnx", *(f"ort-{method}" for method in rows.onnx_methods))
         ),
+        *rows.peers,
     ]
     return [parse(name) for name in names]

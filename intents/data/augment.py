@@ -8,12 +8,17 @@ of another is also what a teacher is unsure of, which teaches the student where 
 Everything here is a pure function of its arguments: nothing is read from disk, so no other split can enter.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from intents.core.errors import PipelineError
 
 Words = list[str]
+
+log = logging.getLogger(__name__)
+
+TRIES = 20  # draws for each query asked for
 
 SHARE_DROPPED = (0.1, 0.4)  # of the words of a thinned query
 MOST_SHUFFLED = 5  # words of a shuffled span
@@ -58,20 +63,32 @@ KINDS: dict[str, Callable[[Words, Words, Random], Words]] = {
 RECIPE = {"splice": 0.4, "shuffle": 0.1, "thin": 0.25, "swap": 0.25}
 
 
-def augment(texts: Sequence[str], number: int, seed: int, recipe: Mapping[str, float] = RECIPE) -> list[str]:
+def augment(
+    texts: Sequence[str],
+    number: int,
+    seed: int,
+    recipe: Mapping[str, float] = RECIPE,
+    outside: Sequence[str] = (),
+    share: float = 0.0,
+) -> list[str]:
     """`number` new queries, none of them among `texts` and no two alike; words are what spaces separate.
 
-    With the same texts, seed and recipe, a smaller number gives the beginning of what a larger one gives.
+    Few short texts may give fewer. With the same texts, seed and recipe, a smaller number gives the beginning of what a
+    larger one gives.
 
     Args:
         texts: the training queries, and nothing else.
         number: how many to make.
         seed: of the draws.
         recipe: how often each of `KINDS` is taken, in any unit.
+        outside: those of `texts` that are out of scope.
+        share: of the new queries, made first of all of one of `outside`; the other that each kind takes is then another
+            of them half of the time. Without them a share of a few per cent would be, as among `texts`, and a student
+            would hardly see where the known intents end.
 
     Raises:
-        PipelineError: the recipe names another kind, has a negative share or no share; or so many different queries
-            cannot be made of the texts.
+        PipelineError: the recipe names another kind, has a negative share or no share; or no query can be made of the
+            texts that is not among them.
     """
     if unknown := sorted(set(recipe) - set(KINDS)):
         raise PipelineError(f"the recipe names {unknown[0]!r}; allowed: {', '.join(KINDS)}")
@@ -79,17 +96,23 @@ def augment(texts: Sequence[str], number: int, seed: int, recipe: Mapping[str, f
         raise PipelineError(f"the recipe is {dict(recipe)}; allowed: shares of 0 or more, one at least above 0")
     draw = Random(seed)
     queries = [words for text in texts if (words := text.split())]
+    strange = [words for text in outside if (words := text.split())]
     known = {" ".join(words) for words in queries}
     made: list[str] = []
     kinds, shares = [*recipe], [*recipe.values()]
-    for _ in range(20 * number):
+    for _ in range(TRIES * number):
         if len(made) == number or not queries:
             break
         [kind] = draw.choices(kinds, shares)
-        text = " ".join(KINDS[kind](draw.choice(queries), draw.choice(queries), draw))
+        first = others = queries
+        if strange and draw.random() < share:
+            first, others = strange, strange if draw.random() < 0.5 else queries
+        text = " ".join(KINDS[kind](draw.choice(first), draw.choice(others), draw))
         if text not in known:
             known.add(text)
             made.append(text)
+    if not made:
+        raise PipelineError(f"{number} queries were asked for, but {len(texts)} texts give no other one")
     if len(made) < number:
-        raise PipelineError(f"{number} queries were asked for, but {len(texts)} texts give {len(made)} different ones")
+        log.warning("%d queries were asked for; %d texts gave %d different ones", number, len(texts), len(made))
     return made

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from intents.core import files, paths
+from intents.core.errors import PipelineError
 
 OUT_OF_SCOPE = "oos"
 SPLITS = ("train", "validation", "test")
@@ -83,12 +84,19 @@ class Corpus:
 
     def _read(self, split: str) -> list[Row]:
         path = files.require(self.folder / f"{split}.jsonl", MADE_BY)
-        # Lines end at a newline alone: a query may hold what str.splitlines takes for the end of one.
-        return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        try:
+            # Lines end at a newline alone: a query may hold what str.splitlines takes for the end of one.
+            return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        except (ValueError, TypeError) as error:  # UnicodeDecodeError among them
+            raise damaged(path, error) from None
 
     @cached_property
     def intents(self) -> Intents:
-        return Intents(**files.read_json(self.folder / "intents.json", MADE_BY))
+        path = self.folder / "intents.json"
+        try:
+            return Intents(**files.read_json(path, MADE_BY))
+        except TypeError as error:
+            raise damaged(path, error) from None
 
     def texts(self, split: str) -> list[str]:
         return [row.text for row in self.rows(split)]
@@ -96,12 +104,19 @@ class Corpus:
     def labels(self, split: str) -> np.ndarray:
         """The label of each row of a split, shape (rows,), int64."""
         index = {name: label for label, name in enumerate(self.intents.names)}
-        return np.array([index[row.intent] for row in self.rows(split)], dtype=np.int64)
+        try:
+            return np.array([index[row.intent] for row in self.rows(split)], dtype=np.int64)
+        except KeyError as error:
+            raise damaged(self.folder / f"{split}.jsonl", f"intents.json has no intent {error}") from None
 
     @property
     def learnt_from(self) -> list[Path]:
         """The files that a training run reads: it learns from one split and chooses its best epoch on another."""
         return [self.folder / f"{split}.jsonl" for split in ("train", "validation")]
+
+
+def damaged(path: Path, why: object) -> PipelineError:
+    return PipelineError(f"{path} is not as the stage fetch-clinc wrote it ({str(why)[:120]}); run `{MADE_BY}`")
 
 
 def normalized(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
@@ -33,18 +34,43 @@ def load_from(file: str, key: str) -> dict[str, np.ndarray]:
     return load(Path(file).stem)
 
 
+def check(variant: str, logits: Mapping[str, np.ndarray]) -> None:
+    """Raise a PipelineError if a logit is not finite: the model is none, and what comes after would blame others."""
+    for split, array in logits.items():
+        if broken := int((~np.isfinite(array)).any(axis=-1).sum()):
+            raise PipelineError(
+                f"the logits of {variant} are not finite for {broken} of {len(array)} queries of {split}, so it was "
+                "not written; what to try is a lower `learning_rate` or `temperature` where the model was trained"
+            )
+
+
 def save(variant: str, logits: Mapping[str, np.ndarray]) -> None:
+    """Write the logits of a variant by split, each (queries, intents + 1).
+
+    Raises:
+        PipelineError: some are not finite.
+    """
+    arrays = {split: np.ascontiguousarray(array, np.float32) for split, array in logits.items()}
+    check(variant, arrays)
     with files.new_file(path(variant)) as scratch:
-        save_file({split: np.ascontiguousarray(array, np.float32) for split, array in logits.items()}, scratch)
+        save_file(arrays, scratch)
 
 
 def load(variant: str) -> dict[str, np.ndarray]:
     """The logits of a variant by split, each (queries, intents + 1).
 
     Raises:
-        PipelineError: they are not there; the message names the command that makes them.
+        PipelineError: they are not there, or the file is damaged; the message names the command that makes them.
     """
-    return load_file(files.require(path(variant), variants.parse(variant).made_by))
+    made_by = variants.parse(variant).made_by
+    file = files.require(path(variant), made_by)
+    try:
+        found: dict[str, np.ndarray] = load_file(file)
+    except SafetensorError as error:
+        raise PipelineError(f"{file} is damaged: {' '.join(str(error).split())[:120]}; `{made_by}` makes it") from None
+    if broken := [split for split, array in found.items() if not np.isfinite(array).all()]:
+        raise PipelineError(f"{file} has logits of {broken[0]} that are not finite; `{made_by}` makes it anew")
+    return found
 
 
 def one_by_one(answer: Callable[[str], np.ndarray], texts: Iterable[str]) -> np.ndarray:

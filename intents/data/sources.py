@@ -33,24 +33,85 @@ class UnavailableError(Exception):
 def parse(content: bytes, origin: str) -> dict[str, list[Row]]:
     """The rows of a file in CLINC150's schema: {split or oos_split: [[query, intent], ...]}.
 
+    A row may be an object as well: {"text": query, "intent": intent}.
+
     Raises:
-        PipelineError: the file is not JSON of that schema.
+        PipelineError: the file is not JSON of that schema, or a row has no text or no intent that can be trained on.
     """
     try:
-        published = json.loads(content)
+        published = json.loads(decoded(content, origin))
         return {
             ours: [
-                Row(str(text), str(intent))
+                row_of(row, f"row {place} of {part!r} in {origin}")
                 for part in (theirs, f"{OUT_OF_SCOPE}_{theirs}")
-                for text, intent in published[part]
+                for place, row in enumerate(published[part], 1)
             ]
             for ours, theirs in UPSTREAM_SPLITS.items()
         }
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise PipelineError(
             f"{origin} is not a data set in CLINC150's schema, "
-            f'{{"train": [["query", "intent"], ...], "val", "test", "oos_train", "oos_val", "oos_test"}}: {error!r}'
+            f'{{"train": [["query", "intent"], ...], "val", "test", "oos_train", "oos_val", "oos_test"}}: '
+            f"{repr(error)[:120]}"
         ) from None
+
+
+def decoded(content: bytes, origin: str, encoding: str | None = None) -> str:
+    """The text of a file: in UTF-8, 16 or 32 as its first bytes tell, or in the encoding given.
+
+    Raises:
+        PipelineError: it is in another; the message names the line.
+    """
+    encoding = encoding or json.detect_encoding(content)  # type: ignore[attr-defined]
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise PipelineError(
+            f"{origin}, line {line}, is not {encoding}: byte 0x{content[error.start]:02x}; save the file as UTF-8"
+        ) from None
+    except LookupError:
+        raise PipelineError(
+            f"{encoding!r} is no encoding that Python knows; allowed: utf-8, latin-1, cp1252, ..."
+        ) from None
+
+
+def row_of(row: Any, place: str) -> Row:
+    """A row of a data set that was read from JSON: a pair, or an object with text and intent.
+
+    Args:
+        place: where it stands, for the error.
+
+    Raises:
+        PipelineError: it is neither, or its text or intent is no text with something in it.
+    """
+    if isinstance(row, dict) and {"text", "intent"} <= row.keys():
+        row = [row["text"], row["intent"]]
+    if not isinstance(row, list) or len(row) != 2:
+        raise PipelineError(f'{place} is {shown(row)}; allowed: ["query", "intent"], or {{"text", "intent"}}')
+    for name, value in zip(("query", "intent"), row, strict=True):
+        if not isinstance(value, str):
+            raise PipelineError(f"{place} has {shown(value)} as its {name}; allowed: a text")
+        if reason := flaw(value):
+            raise PipelineError(f"{place} has as its {name} a text {reason}; allowed: a text that UTF-8 can write")
+    return Row(*row)
+
+
+def flaw(text: str) -> str | None:
+    """Why a text cannot be trained on, or None."""
+    if not text.strip():
+        return "that is empty"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"with half a surrogate pair, U+{ord(text[error.start]):04X}"
+    return None
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it, cut where it is long."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def checked(content: bytes, sha256: str, origin: str) -> bytes:

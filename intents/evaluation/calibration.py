@@ -7,6 +7,7 @@ changes probabilities alone.
 """
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
@@ -22,11 +23,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, rate: float) -> floa
 
     Args:
         logits: (queries, intents + 1), out-of-scope last.
-        labels: (queries,); both in-scope and out-of-scope queries must be among them.
+        labels: (queries,); in-scope queries must be among them. Without out-of-scope queries, all count alike.
         rate: expected share of out-of-scope queries, between 0 and 1.
     """
     outside = labels == logits.shape[1] - 1
-    weights = np.where(outside, rate / outside.sum(), (1 - rate) / (~outside).sum())
+    rate = rate if outside.any() else 0.0
+    weights = np.where(outside, rate / max(outside.sum(), 1), (1 - rate) / (~outside).sum())
     rows, exact = np.arange(len(labels)), logits.astype(np.float64)
 
     def loss(log_inverse: float) -> float:
@@ -42,17 +44,42 @@ def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(logits.astype(np.float64) / temperature, axis=1)
 
 
-def expected_calibration_error(found: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
-    """The mean distance of how sure a model is from how often it is right, over bins of how sure it is.
+def reliability(found: np.ndarray, labels: np.ndarray, bins: int = BINS) -> pd.DataFrame:
+    """How sure a model is of its answers, beside how often they are right, by bins of how sure it is.
 
     The answer is the likeliest class, and its probability how sure the model is of it; bins are of equal width, open
-    below and closed above, and count as many times as they hold queries (Guo et al., section 2, equation 3).
+    below and closed above (Guo et al., section 2).
+
+    Args:
+        found: probabilities, (queries, labels).
+        labels: the right answers, (queries,).
+
+    Returns:
+        A row per bin: low and high (its bounds), queries, confidence and accuracy (their means, 0 to 1; NaN where
+        the bin is empty).
+    """
+    confidence, correct = found.max(axis=1), found.argmax(axis=1) == labels
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    queries = np.bincount(place, minlength=bins)
+    means = {
+        name: np.divide(
+            np.bincount(place, weights=values, minlength=bins), queries, out=np.full(bins, np.nan), where=queries > 0
+        )
+        for name, values in (("confidence", confidence), ("accuracy", correct.astype(np.float64)))
+    }
+    return pd.DataFrame(
+        {"low": np.arange(bins) / bins, "high": np.arange(1, bins + 1) / bins, "queries": queries} | means
+    )
+
+
+def expected_calibration_error(found: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
+    """The mean distance of how sure a model is from how often it is right, over the bins of `reliability`.
+
+    Bins count as many times as they hold queries (Guo et al., section 2, equation 3).
 
     Args:
         found: probabilities, (queries, labels).
         labels: the right answers, (queries,).
     """
-    confidence, correct = found.max(axis=1), found.argmax(axis=1) == labels
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=confidence - correct, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    table = reliability(found, labels, bins)
+    return float((table["queries"] * (table["confidence"] - table["accuracy"]).abs()).sum() / len(labels))

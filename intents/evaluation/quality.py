@@ -12,18 +12,18 @@ from intents.evaluation.threshold import calibrate, expected_accuracy
 from intents.serving.rule import decide
 
 
-def accuracies(predicted: np.ndarray, labels: np.ndarray, oos: int) -> dict[str, float]:
-    """Accuracy over all queries, over those in scope, and the recall of those out of scope."""
+def accuracies(predicted: np.ndarray, labels: np.ndarray, oos: int) -> dict[str, float | None]:
+    """Accuracy over all queries, over those in scope, and the recall of those out of scope: None if there are none."""
     correct, outside = predicted == labels, labels == oos
     return {
         "accuracy": float(correct.mean()),
         "in_scope_accuracy": float(correct[~outside].mean()),
-        "oos_recall": float(correct[outside].mean()),
+        "oos_recall": float(correct[outside].mean()) if outside.any() else None,
     }
 
 
 def assess(
-    logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], rate: float
+    logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], rate: float, quantile: float | None = None
 ) -> tuple[float, dict[str, Any]]:
     """The out-of-scope threshold, calibrated on validation, and the variant's figures.
 
@@ -31,15 +31,17 @@ def assess(
         logits: per split ("validation", "test") an array (queries, intents + 1).
         labels: per split an array (queries,).
         rate: expected share of out-of-scope queries.
+        quantile: of the scores in scope, the threshold where validation has no out-of-scope queries.
 
     Returns:
         The threshold and {"accuracy", "in_scope_accuracy", "oos_recall" on test by arg-max, the same three
         `_with_rule`, "validation": {...}, "threshold", "temperature", "ece": {"before", "after"}, "answers_sha256"}.
         `ece` is the expected calibration error on test, of the raw logits and with the temperature. The digest is
         over the labels that the rule gives to the test queries: equal digests are equal answers, on whatever machine.
+        Where validation has no out-of-scope queries, also "quantile", which the threshold is.
     """
     # As precise as it is written: what is served from the report then answers as what is judged here.
-    threshold = files.rounded(calibrate(logits["validation"], labels["validation"], rate))
+    threshold = files.rounded(calibrate(logits["validation"], labels["validation"], rate, quantile))
     temperature = files.rounded(fit_temperature(logits["validation"], labels["validation"], rate))
     oos = logits["test"].shape[1] - 1
     figures: dict[str, Any] = {}
@@ -51,12 +53,14 @@ def assess(
         figures[split]["expected_accuracy_with_rule"] = expected_accuracy(ruled, labels[split], oos, rate)
     answers = decide(logits["test"], threshold).astype("<i2")
     validation = figures["validation"]
+    by_quantile = {} if (labels["validation"] == oos).any() else {"quantile": quantile}
     return threshold, {
         **{name: value for name, value in figures["test"].items() if not name.startswith("expected")},
         "validation": {
             name: validation[name] for name in ("accuracy", "accuracy_with_rule", "expected_accuracy_with_rule")
         },
         "threshold": threshold,
+        **by_quantile,
         "temperature": temperature,
         "ece": {
             name: expected_calibration_error(probabilities(logits["test"], value), labels["test"])

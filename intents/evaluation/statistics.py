@@ -1,6 +1,10 @@
-"""Intervals, so that noise is seen as noise."""
+"""Intervals and tests, so that noise is seen as noise."""
+
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
+from scipy.stats import binom, false_discovery_control
 
 
 def paired_difference(
@@ -50,3 +54,39 @@ def ratio_of_medians(
     """
     low, high = np.percentile(ratio_of_medians_samples(numerator, denominator, samples, seed), [2.5, 97.5])
     return float(np.median(numerator) / np.median(denominator)), (float(low), float(high))
+
+
+def changes_by_group(ours: np.ndarray, theirs: np.ndarray, groups: Sequence[str]) -> pd.DataFrame:
+    """In which groups of queries one model is right more often than another, or less often: McNemar's exact test each.
+
+    Only queries that one of them answers rightly and the other wrongly tell the two apart; were the models equally
+    good, each would be won or lost with the chance of a coin (McNemar, "Note on the Sampling Error of the Difference
+    Between Correlated Proportions", 1947).
+
+    Args:
+        ours, theirs: whether each query was answered rightly, bool, (queries,).
+        groups: that of each query, such as its intent.
+
+    Returns:
+        A row per group, in alphabetical order: queries, before (those that they answer rightly), after (those that we
+        do), won, lost, p (two-sided, not corrected for the number of groups).
+    """
+    ours, theirs = ours.astype(bool), theirs.astype(bool)
+    outcomes = {"before": theirs, "after": ours, "won": ours & ~theirs, "lost": theirs & ~ours}
+    found = pd.DataFrame({"queries": np.ones(len(ours), int), **outcomes}).groupby(np.asarray(groups)).sum().astype(int)
+    # The binomial distribution with equal chances is symmetric, so the two-sided value is twice the smaller tail.
+    apart = found["won"] + found["lost"]
+    tail = binom.cdf(found[["won", "lost"]].min(axis=1), apart, 0.5)
+    return found.assign(p=np.minimum(1.0, 2 * tail))
+
+
+def corrected(values: np.ndarray) -> np.ndarray:
+    """p values made larger for their number, so that of those under a level at most that share is expected to be noise.
+
+    Benjamini and Hochberg, "Controlling the False Discovery Rate", 1995: of 150 intents in which nothing changed, seven
+    or eight would lie under 0.05 without it.
+
+    Args:
+        values: from 0 to 1, (tests,).
+    """
+    return false_discovery_control(values) if len(values) else np.asarray(values, dtype=np.float64)

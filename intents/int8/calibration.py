@@ -27,7 +27,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core import files
-from intents.core.settings import at_least, between
+from intents.core.errors import PipelineError
+from intents.core.settings import at_least, between, seed_number
 from intents.int8.kernels import Range, Scheme
 
 RANGES = "ranges.json"
@@ -42,7 +43,7 @@ class Calibration:
     range: Method
     percentile: float = between(50, 100)  # upper end of a range by percentile; what lies above is clipped, as below
     queries: int = at_least(1)  # drawn from the training split
-    draw_seed: int = at_least(0)  # of the queries drawn
+    draw_seed: int = seed_number()  # of the queries drawn
 
 
 class Histogram(NamedTuple):
@@ -151,6 +152,15 @@ def save(folder: Path, scheme: Scheme, ranges: Mapping[str, Range]) -> None:
 
 
 def load(folder: Path) -> tuple[Scheme, dict[str, Range]]:
-    """The scheme and the ranges that `save` wrote."""
+    """The scheme and the ranges that `save` wrote.
+
+    Raises:
+        PipelineError: the file is missing or damaged.
+    """
     described = files.read_json(folder / RANGES, "dvc repro qat")
-    return Scheme(**described["scheme"]), {name: Range(*ends) for name, ends in described["inputs"].items()}
+    try:
+        return Scheme(**described["scheme"]), {name: Range(*ends) for name, ends in described["inputs"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PipelineError(
+            f"{folder / RANGES} is no file of ranges: {type(error).__name__} {str(error)[:120]}; `dvc repro qat` does"
+        ) from None

@@ -36,7 +36,7 @@ from transformers import PreTrainedModel
 
 from intents.core import files
 from intents.core.errors import PipelineError
-from intents.models import encoder
+from intents.models import encoder, reading
 
 WEIGHTS = "int8.safetensors"
 
@@ -227,6 +227,7 @@ def save(model: PreTrainedModel, folder: Path) -> None:
 def load(folder: Path, made_by: str) -> PreTrainedModel:
     """A model that `save` wrote, in evaluation mode; nothing in the folder is executed."""
     path = files.require(folder / WEIGHTS, made_by)
+    reading.check_weights(path, f"`{made_by}` makes it anew")
     model = encoder.skeleton(folder)
     with safe_open(path, framework="pt") as file:
         reduce_range = file.metadata()["reduce_range"] == "true"

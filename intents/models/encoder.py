@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import load_model
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.pytorch_utils import prune_linear_layer
 
 from intents.core.errors import PipelineError
-from intents.models import checkpoints
+from intents.models import checkpoints, reading
 
 # The key of config.json that says how many heads and neurons each layer kept: transformers has none, since its
 # configurations give all layers the same number, and heads times their size must be the hidden size there.
@@ -159,7 +159,7 @@ def shrink(model: PreTrainedModel, kept: Sequence[Kept]) -> PreTrainedModel:
 
 def skeleton(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
     """A classifier of the shape that a folder's config.json describes, shrunk or not, before its weights are loaded."""
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = reading.parsed(folder)
     model = AutoModelForSequenceClassification.from_config(
         config, attn_implementation=attention, dtype=torch.float32, trust_remote_code=False
     )
@@ -173,9 +173,10 @@ def load_classifier(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
     """The sequence classifier in a folder of our own, shrunk or not, in float32 and evaluation mode.
 
     Raises:
-        PipelineError: the weights have other shapes than config.json says.
+        PipelineError: a file is missing or damaged, or the weights have other shapes than config.json says.
     """
-    if not hasattr(AutoConfig.from_pretrained(folder, trust_remote_code=False), KEPT):
+    reading.check(folder)
+    if not hasattr(reading.parsed(folder), KEPT):
         return checkpoints.load_classifier(folder, attention=attention)
     model = skeleton(folder, attention)
     try:
@@ -185,4 +186,5 @@ def load_classifier(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
         raise PipelineError(
             f"{folder / checkpoints.WEIGHTS} does not fit `{KEPT}` of {folder / 'config.json'}: {reason}"
         ) from None
+    reading.check_loaded(model, folder, ())
     return model.eval()

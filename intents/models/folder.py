@@ -26,13 +26,15 @@ def publish(variant: str, data: Corpus, make: Callable[[Path], Made]) -> None:
     """The end of every stage that makes a model: its folder, its logits and its figures.
 
     Writes models/VARIANT/, data/logits/VARIANT.safetensors, and reports/models/VARIANT.json: the accuracy on
-    validation by arg-max, which needs no threshold, and the facts. If `make` raises, none of them is touched.
+    validation by arg-max, which needs no threshold, and the facts. If `make` raises,
+    or a logit is not finite, none of them is touched.
 
     Args:
         make: writes the model into the folder that it is given, and answers the queries with what it wrote.
     """
     with files.new_folder(paths.MODELS / variant) as folder:
         made = make(folder)
+        logits.check(variant, made.logits)
     logits.save(variant, made.logits)
     right = made.logits["validation"].argmax(axis=1) == data.labels("validation")
     figures = {"validation": {"accuracy": float(right.mean())}} | dict(made.facts)

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from intents.core.errors import PipelineError
+from intents.models.families import encoder_of
 
 
 def principal_components(table: torch.Tensor, size: int) -> torch.Tensor:
@@ -78,7 +79,7 @@ def narrow(
         max_position_embeddings=positions,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
-        pad_token_id=0,
+        pad_token_id=0 if words is not None else int(encoder_of(teacher.config).pad_token_id or 0),
         id2label=teacher.config.id2label,
         label2id=teacher.config.label2id,
     )

@@ -9,7 +9,7 @@ The rows of a cosine head (intents/models/heads.py) can begin at the class means
 with Imprinted Weights", 2018).
 
 Importing this module makes AutoConfig and AutoModelForSequenceClassification know the model. Of this
-project it needs the heads alone.
+project it needs the heads, and the check of what it reads.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ from transformers import (
 from transformers.configuration_utils import SubConfigSpec
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from intents.models import reading
 from intents.models.heads import CosineHead, FoldedHead, unit
 
 HEAD_RATE = 5.0  # how much faster the head learns than the encoder
@@ -127,7 +128,10 @@ class PooledClassifier(PreTrainedModel):
         Args:
             settings: of `PooledConfig`, such as pooling, head, num_labels, id2label, label2id.
         """
-        encoder = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+        options: Any = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+        encoder, found = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
+        # Weights of another model give way to random ones, silently; a pooler is not read here.
+        reading.check_loaded(encoder, Path(folder), {name for name in reading.lost(found) if "pooler." not in name})
         encoder.config._name_or_path = ""  # config.json would tell where this machine keeps the checkpoint
         attention = settings.pop("attn_implementation", "sdpa")
         config = PooledConfig(encoder_config=encoder.config, **settings)
@@ -210,7 +214,8 @@ def class_means(
 
     Args:
         model: untrained, but for its encoder's pretraining.
-        texts, labels: the training queries, and the number of the class of each; every class has one.
+        texts, labels: the training queries, and the number of the class of each. Every class has one, but for the last,
+            out of scope: without a text, its row begins opposite to all others.
 
     Raises:
         ValueError: a class has no text.
@@ -227,7 +232,10 @@ def class_means(
         classes = torch.as_tensor([int(labels[row]) for row in rows], device=model.device)
         sums.index_add_(0, classes, unit(vectors))
     model.train(was_training)
-    if missing := sorted(set(range(len(sums))) - {int(label) for label in labels}):
+    missing = sorted(set(range(len(sums))) - {int(label) for label in labels})
+    if missing == [len(sums) - 1]:
+        sums[-1] = -unit(sums[:-1]).sum(dim=0)
+    elif missing:
         raise ValueError(f"class {missing[0]} has no text, so it has no mean")
     return unit(sums).clone()
 

@@ -86,5 +86,7 @@ def cut_rows(table: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
 def _wordpiece(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if model["type"] != "WordPiece":
-        raise PipelineError(f"a vocabulary of type {model['type']} cannot be cut; allowed: WordPiece")
+        raise PipelineError(
+            f"a vocabulary of type {model['type']} cannot be cut; allowed: WordPiece, or `vocabulary` null"
+        )
     return model

@@ -18,7 +18,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode, load_model_with_shape_infer
 
-from intents.core.settings import at_least
+from intents.core.settings import at_least, seed_number
 from intents.onnx import common
 from intents.onnx.common import OPERATORS, Feed, Quantizer, names_of
 from intents.onnx.graph import quietly
@@ -31,7 +31,7 @@ class Settings(common.Settings):
     symmetric: bool  # activations with zero point at the middle of their range, else where it fits best
     calibration: Calibration  # how a tensor's range follows from the values seen
     queries: int = at_least(1)  # training queries that are calibrated on
-    seed: int = at_least(0)  # of the queries drawn
+    seed: int = seed_number()  # of the queries drawn
 
     def quantizer(self, graph: Path, training: Sequence[str], inputs: Callable[[str], Feed]) -> Quantizer:
         # One query each: padding would widen the ranges.

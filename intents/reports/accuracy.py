@@ -18,7 +18,8 @@ def score_distribution(scores: np.ndarray, outside: np.ndarray, threshold: float
     """
     figure, axes = plt.subplots(figsize=(9, 4))
     bins = np.linspace(scores.min(), scores.max(), 80)
-    for rows, colour, label in ((~outside, BLUE, "in scope"), (outside, ORANGE, "out of scope")):
+    halves = ((~outside, BLUE, "in scope"), (outside, ORANGE, "out of scope"))
+    for rows, colour, label in (half for half in halves if half[0].any()):
         axes.hist(
             scores[rows],
             bins=bins.tolist(),
@@ -29,10 +30,9 @@ def score_distribution(scores: np.ndarray, outside: np.ndarray, threshold: float
         )
     axes.axvline(threshold, color="black", linewidth=1.5)
     axes.text(threshold, axes.get_ylim()[1], f" threshold {threshold:.2f}, from validation", va="top")
-    kept, caught = (scores[~outside] >= threshold).mean(), (scores[outside] < threshold).mean()
-    axes.set_xlabel(
-        f"score of a query: {kept:.1%} of those in scope lie above the threshold, {caught:.1%} of the others below"
-    )
+    kept = (scores[~outside] >= threshold).mean()
+    others = f", {(scores[outside] < threshold).mean():.1%} of the others below" if outside.any() else ""
+    axes.set_xlabel(f"score of a query: {kept:.1%} of those in scope lie above the threshold{others}")
     axes.set_yticks([])
     axes.set_ylabel("density")
     axes.set_title(f"Scores of the test queries, {variant}")

@@ -31,7 +31,7 @@ class Origin:
 
 
 def pages(
-    benchmark: Mapping[str, Any], variant: Variant, intents: int, rate: float, data: Data, origin: Origin
+    benchmark: Mapping[str, Any], variant: Variant, intents: int, rate: float | None, data: Data, origin: Origin
 ) -> dict[str, str]:
     """The texts of README.md and NOTICE, and of the checkpoint's licence where that asks to be passed on.
 
@@ -39,12 +39,13 @@ def pages(
         benchmark: the content of reports/benchmark.json.
         variant: the one that is deployed.
         intents: the number of intents in scope.
-        rate: the share of out-of-scope queries that the rule is calibrated for.
+        rate: the share of out-of-scope queries that the rule is calibrated for; None: there were none.
     """
     values = {
         "variant": variant,
         "row": benchmark["variants"][variant.name],
         "machine": benchmark["machine"],
+        "batch_size": benchmark.get("batch_size"),  # none in a benchmark without batches
         "intents": intents,
         "rate": rate,
         "clinc": data.config != LOCAL,

@@ -1,16 +1,33 @@
 """The report and the README's block of results. Their text is in templates/, their tables in tables.py."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from intents.core.variants import Form, Variant, parse
-from intents.reports import tables
+from intents.reports import data_tables, tables
 from intents.reports.markdown import render
 
 Benchmark = Mapping[str, Any]
 NODES_SHOWN = 8  # of a sensitivity table: the costliest
+
+
+class Mistakes(NamedTuple):
+    """The report's section on the wrong answers of one variant; intents.reports.mistakes fills it."""
+
+    variant: str
+    wrong: int  # of the validation queries
+    queries: int  # of validation
+    intents: str  # tables, as Markdown
+    pairs: str
+    answering: str
+    ece: tuple[float, float]  # on test, of the logits as they are and with the temperature
+
+
+def readme_headline(benchmark: Benchmark) -> str:
+    """What the README opens with: accuracy, size and latency of the best variant, beside the teacher's."""
+    return render("headline.md.j2", **_shared(benchmark))
 
 
 def readme_summary(benchmark: Benchmark) -> str:
@@ -26,6 +43,7 @@ def report(
     benchmark: Benchmark,
     description: Mapping[str, Any],
     sensitivities: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame]],
+    mistakes: Mistakes,
     pictures: Collection[str],
 ) -> str:
     """The whole report.
@@ -34,13 +52,16 @@ def report(
         benchmark: the content of reports/benchmark.json.
         description: the content of reports/data.json.
         sensitivities: per method of int8 in ONNX Runtime, the verdict and the table of the stage sensitivity.
+        mistakes: of the variant that the report looks at.
         pictures: the names of those that lie in figures/.
     """
     return render(
         "report.md.j2",
         **_shared(benchmark),
+        batch_size=benchmark.get("batch_size"),  # none in a benchmark without batches
         description=description,
         sensitivities=sensitivities,
+        mistakes=mistakes,
         pictures=pictures,
         most=NODES_SHOWN,
     )
@@ -62,5 +83,6 @@ def _shared(benchmark: Benchmark) -> dict[str, Any]:
     return {
         **{key: benchmark[key] for key in ("variants", "best", "deployed", "budget", "machine")},
         "tables": tables,
+        "data_tables": data_tables,
         "teacher_onnx": tables.TEACHER_ONNX,
     }

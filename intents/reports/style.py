@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 
 # Okabe and Ito's palette: told apart with any colour vision.
 BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#7A7A7A", "#D55E00"
-FORMS = {Form.TORCH: GREY, Form.TORCH_INT8: ORANGE, Form.ONNX: BLUE, Form.ORT: GREEN}
+FORMS = {Form.TORCH: GREY, Form.TORCH_INT8: ORANGE, Form.ONNX: BLUE, Form.ORT: GREEN, Form.PEER: RED}
 
 STYLE = {
     "figure.constrained_layout.use": True,

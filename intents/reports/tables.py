@@ -32,6 +32,42 @@ def second_teachers(variants: Rows) -> list[str]:
     return [name for name in models if name != TEACHER and parse(name).student == TEACHER]
 
 
+def is_peer(name: str) -> bool:
+    """Whether a variant is made another way, to be compared with."""
+    return parse(name).form is Form.PEER
+
+
+def peers(variants: Rows, deployed: str) -> str:
+    """Each peer beside the deployed variant, and in what it is better.
+
+    Returns:
+        Nothing where there is no peer.
+    """
+    ours = variants[deployed]
+    rows = []
+    for name, row in variants.items():
+        if is_peer(name):
+            better = {
+                "accuracy": row["accuracy_with_rule"] > ours["accuracy_with_rule"],
+                "size": row["size_mb"] < ours["size_mb"],
+                "latency": row["p50_ms"] < ours["p50_ms"],
+                "throughput": row["queries_per_second"] > ours["queries_per_second"],
+            }
+            rows.append(
+                [
+                    name,
+                    percent(row["accuracy_with_rule"]),
+                    percent(row["oos_recall_with_rule"]),
+                    f"{row['size_mb']:.1f}",
+                    f"{row['p50_ms']:.2f}",
+                    f"{row['queries_per_second']:,.0f}",
+                    ", ".join(measure for measure, found in better.items() if found) or "nothing",
+                ]
+            )
+    header = ["peer", "test, rule", "out of scope recalled, rule", "MiB", "median ms", "queries per second"]
+    return table([*header, f"better than {deployed} in"], rows) if rows else ""
+
+
 def results(variants: Rows, best: str | None, shown: Rows | None = None) -> str:
     """The main table: accuracy, size and latency.
 
@@ -43,7 +79,9 @@ def results(variants: Rows, best: str | None, shown: Rows | None = None) -> str:
     rows = []
     for name, row in (variants if shown is None else shown).items():
         cells = [
-            (f"**{name}**" if name == best else name) + (" ◆" if row["pareto"] else ""),
+            (f"**{name}**" if name == best else name)
+            + (" ◆" if row["pareto"] else "")
+            + (" (peer)" if is_peer(name) else ""),
             percent(row["accuracy"]),
             percent(row["validation"]["expected_accuracy_with_rule"]),
             percent(row["accuracy_with_rule"]),
@@ -64,11 +102,21 @@ def results(variants: Rows, best: str | None, shown: Rows | None = None) -> str:
 
 
 def scope(variants: Rows) -> str:
-    """In-scope accuracy and out-of-scope recall, by arg-max and with the rule."""
-    keys = ["in_scope_accuracy", "oos_recall", "in_scope_accuracy_with_rule", "oos_recall_with_rule"]
+    """In-scope accuracy and out-of-scope recall, by arg-max and with the rule; no recall where none can be known."""
+    columns = {
+        "in_scope_accuracy": "in scope, arg-max",
+        "oos_recall": "out of scope recalled, arg-max",
+        "in_scope_accuracy_with_rule": "in scope, rule",
+        "oos_recall_with_rule": "out of scope recalled, rule",
+    }
+    keys = [key for key in columns if all(row[key] is not None for row in variants.values())]
     rows = [[name, *(percent(row[key]) for key in keys), f"{row['threshold']:.2f}"] for name, row in variants.items()]
-    header = ["variant", "in scope, arg-max", "out of scope recalled, arg-max"]
-    return table([*header, "in scope, rule", "out of scope recalled, rule", "threshold"], rows)
+    return table(["variant", *(columns[key] for key in keys), "threshold"], rows)
+
+
+def quantile(variants: Rows) -> float | None:
+    """The quantile of the scores in scope that the thresholds are; None where there were others to calibrate on."""
+    return next((row["quantile"] for row in variants.values() if "quantile" in row), None)
 
 
 def latencies(variants: Rows) -> str:
@@ -89,6 +137,27 @@ def latencies(variants: Rows) -> str:
         )
     header = ["variant", "reference query, mean ± std", "p50", "p95", "p99", "times faster than the teacher"]
     return table([*header, f"than {TEACHER_ONNX}", "answers as evaluated"], rows)
+
+
+def throughput(variants: Rows) -> str:
+    """Queries per second in batches, and the first answer and the memory of a fresh process.
+
+    Returns:
+        Nothing where none was measured.
+    """
+    rows = [
+        [
+            name,
+            f"{row['queries_per_second']:,.0f}",
+            f"{row['queries_per_second'] / variants[TEACHER]['queries_per_second']:.1f} ×",
+            f"{row['first_answer_ms']:,.0f}" if "first_answer_ms" in row else "",
+            f"{row['peak_memory_mb']:,.0f}" if "peak_memory_mb" in row else "",
+        ]
+        for name, row in variants.items()
+        if "queries_per_second" in row
+    ]
+    header = ["variant", "queries per second", "than the teacher", "first answer, ms", "peak memory, MiB"]
+    return table(header, rows) if rows else ""
 
 
 def conversions(variants: Rows) -> str:
@@ -191,25 +260,3 @@ def sensitive_nodes(nodes: pd.DataFrame) -> str:
     ]
     header = ["node alone in int8", "answers changed", "mean logit difference", "largest"]
     return table([*header, "spared if it alone stays float32"], rows)
-
-
-def data(description: Mapping[str, Any]) -> str:
-    """Sizes and token lengths of the splits, from reports/data.json."""
-    names = [name for name in ("train", "validation", "test") if name in description]
-    rows = [
-        [
-            name,
-            f"{description[name]['in_scope']:,}",
-            f"{description[name]['out_of_scope']:,}",
-            *(str(length) for length in description[name]["tokens"].values()),
-        ]
-        for name in names
-    ]
-    header = ["split", "in scope", "out of scope", *(f"tokens {p}" for p in description[names[0]]["tokens"])]
-    return table(header, rows)
-
-
-def overlaps(description: Mapping[str, Any]) -> str:
-    """The duplicates and leaks that were found, from reports/data.json."""
-    found = {name.replace("_", " "): number for name, number in description["overlaps"].items() if number}
-    return "; ".join(f"{name}: {number}" for name, number in found.items()) or "none"

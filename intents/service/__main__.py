@@ -1,4 +1,4 @@
-"""The classifier as a service over HTTP. Needs the packages of requirements-service.txt.
+"""service: the classifier over HTTP. Needs the packages of requirements-service.txt.
 
 python -m intents.service --model release --port 8000
 
@@ -17,11 +17,11 @@ from types import FrameType
 import uvicorn
 
 from intents.core import paths
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program, short
 from intents.service.app import create
 from intents.service.connections import bounded
 from intents.service.limits import Limits
-from intents.serving.__main__ import MADE_BY, MOST_THREADS, Parser, short, whole
+from intents.serving.__main__ import MADE_BY, MOST_THREADS, whole
 from intents.serving.classifier import Classifier
 
 # Seconds after which a thread of Python lets another one on. The default, 0.005, is longer than most answers take: the
@@ -31,12 +31,7 @@ BACKLOG = 2048
 
 
 def parser() -> Parser:
-    found = Parser(
-        prog="python -m intents.service",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    found = Parser("intents.service", __doc__)
     found.add_argument("--model", type=Path, default=paths.RELEASE, help="the folder of the model (default release)")
     found.add_argument("--host", default="127.0.0.1", help="the address to listen at (default 127.0.0.1)")
     found.add_argument("--port", type=port, default=8000, help="the port; 0 takes a free one (default 8000)")

@@ -14,30 +14,16 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from intents.core import paths
-from intents.core.errors import PipelineError, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.serving import queries
 from intents.serving.classifier import Answer, Classifier
 
 MADE_BY = "git checkout release` or `make repro"
-LONGEST_ERROR = 390  # characters
 MOST_THREADS = 256
 JSON_LINES = (".jsonl", ".ndjson")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {short(message)}; {self.prog} --help says more\n")
-
-
-def short(message: str) -> str:
-    """A message as one line that is not too long, also where it repeats what was given."""
-    line = " ".join(message.split())
-    return line if len(line) <= LONGEST_ERROR - 60 else f"{line[: LONGEST_ERROR - 63]}..."
 
 
 def whole(most: int) -> Any:
@@ -56,12 +42,7 @@ def whole(most: int) -> Any:
 
 
 def parser() -> Parser:
-    found = Parser(
-        prog="python -m intents.serving",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    found = Parser("intents.serving", __doc__)
     found.add_argument("query", nargs="*", help="a query; without any, they are read from standard input, one a line")
     found.add_argument("--file", type=Path, help="read the queries from this file, in batches")
     found.add_argument(
@@ -133,13 +114,10 @@ def main() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of intents, where the locale has no such letters
     shown = as_json if arguments.json else as_text
-    try:
-        classifier = Classifier.load(arguments.model, arguments.threads, MADE_BY)
-        for texts in asked(arguments):
-            answers = classifier.batch(texts, arguments.top)
-            write(shown(answer, classifier.rule.threshold) for answer in answers)
-    except PipelineError as error:
-        raise PipelineError(short(str(error))) from None
+    classifier = Classifier.load(arguments.model, arguments.threads, MADE_BY)
+    for texts in asked(arguments):
+        answers = classifier.batch(texts, arguments.top)
+        write(shown(answer, classifier.rule.threshold) for answer in answers)
 
 
 if __name__ == "__main__":

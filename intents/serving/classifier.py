@@ -7,6 +7,7 @@ query at a time.
 """
 
 from functools import cached_property
+from math import exp, isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,17 +194,14 @@ class Classifier:
                 f"the model gives logits of shape {logits.shape} a query, {rule.FILE} names {len(names)} intents; "
                 "allowed: one logit for each intent"
             )
-        if not np.isfinite(logits).all():
+        if not isfinite(logits.sum()):
             raise PipelineError("the model gives logits that are not finite: it is damaged")
-        score = float(rule.scores(logits[None])[0])
-        scaled = logits.astype(np.float64) / self.rule.temperature
-        odds = np.exp(scaled - scaled.max())
-        odds /= odds.sum()
-        best = int(logits[:-1].argmax())
-        out_of_scope = int(rule.decide(logits[None], self.rule.threshold)[0]) == len(logits) - 1
-        likeliest = np.argsort(-logits[:-1], kind="stable")[:top] if top else ()
-        named = tuple((names[label], float(odds[label])) for label in likeliest)
-        return Answer(names[best], float(odds[best]), out_of_scope, score, named)
+        best, out_of_scope, score, total = rule.judge(logits, self.rule.threshold, self.rule.temperature)
+        named = []
+        for label in np.argsort(-logits[:-1], kind="stable")[:top] if top else ():
+            lower = float(logits[label]) - float(logits[best])
+            named.append((names[label], exp(lower / self.rule.temperature) / total))
+        return Answer(names[best], 1 / total, out_of_scope, score, tuple(named))
 
 
 def check(path: Path, made_by: str) -> None:

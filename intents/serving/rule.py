@@ -6,6 +6,7 @@ a softmax divides away, and so separates known from unknown better than the larg
 """
 
 from collections.abc import Callable
+from math import log
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ class Rule(NamedTuple):
 
     intents: list[str]  # in label order, out-of-scope last
     threshold: float
-    rate: float  # the share of out-of-scope queries that threshold and temperature were calibrated for
+    rate: float | None  # of out-of-scope queries, that it was calibrated for; None: there were none to calibrate on
     temperature: float = 1.0  # logits are divided by it to become probabilities; the score reads them as they are
 
     def save(self, folder: Path) -> None:
@@ -68,17 +69,50 @@ def _number(value: Any) -> bool:
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "intents": (_names, "a list of two names or more, no two alike"),
     "threshold": (_number, "a number"),
-    "rate": (lambda value: _number(value) and 0 < value < 1, "a number above 0 and below 1"),
+    "rate": (
+        lambda value: value is None or (_number(value) and 0 < value < 1),
+        "a number above 0 and below 1, or null",
+    ),
     "temperature": (lambda value: _number(value) and value > 0, "a number above 0"),
 }
 
 
 def scores(logits: np.ndarray) -> np.ndarray:
     """log Σ exp over the in-scope logits of each row; logits (queries, intents + 1) with out-of-scope last."""
-    return np.logaddexp.reduce(logits[:, :-1], axis=1, dtype=np.float64)
+    inside = logits[:, :-1].astype(np.float64)
+    highest = inside.max(axis=1)
+    inside -= highest[:, None]
+    return highest + np.log(np.exp(inside, out=inside).sum(axis=1))  # type: ignore[no-any-return]
 
 
 def decide(logits: np.ndarray, threshold: float) -> np.ndarray:
     """The label of each row by the rule, shape (queries,): arg-max, or out-of-scope under the threshold."""
     out_of_scope = logits.shape[1] - 1
     return np.where(scores(logits) < threshold, out_of_scope, logits.argmax(axis=1))
+
+
+class Judged(NamedTuple):
+    """One query by the rule."""
+
+    best: int  # the likeliest label in scope
+    out_of_scope: bool
+    score: float
+    total: float  # Σ exp((logit − that of the best) / temperature) over all labels; best's probability is 1 / total
+
+
+def judge(logits: np.ndarray, threshold: float, temperature: float) -> Judged:
+    """What `scores`, `decide` and a softmax say of one query, in a third of their time: each operation on an array of
+    150 numbers costs as much as a thousand multiplications of the model's.
+
+    Args:
+        logits: (intents + 1,), out-of-scope last.
+    """
+    every = logits.astype(np.float64)
+    inside = every[:-1]
+    best = int(inside.argmax())
+    highest = float(inside[best])
+    every -= highest
+    score = highest + log(np.exp(inside).sum())
+    outside = bool(every[-1] > 0)
+    every /= temperature
+    return Judged(best, outside or score < threshold, score, float(np.exp(every, out=every).sum()))

@@ -2,24 +2,31 @@
 
 import gc
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 from tqdm.auto import tqdm
 
-Answerer = Callable[[str], object]
+Asked = TypeVar("Asked")  # a query, or a batch of them
+Answerer = Callable[[Asked], object]
 
 
-def interleaved(answerers: Mapping[str, Answerer], queries: list[str], warmup: int, seed: int) -> dict[str, np.ndarray]:
+def interleaved(
+    answerers: Mapping[str, Answerer[Asked]], queries: Sequence[Asked], warmup: int, seed: int, *, primed: bool = True
+) -> dict[str, np.ndarray]:
     """The time of each answerer on each query, in milliseconds, shape (queries,).
 
     Query by query all answerers take their turn, in an order drawn anew for each query: a slow minute of the
-    machine slows them all. Each turn is one untimed call and one timed call of the same query, since the
-    turn of the others has emptied the CPU's caches, as no service that runs one model would.
+    machine slows them all.
 
     Args:
+        queries: what is asked: a query, or a batch of them.
         warmup: turns of each answerer before the first that counts.
+        seed: of the order.
+        primed: a timed call follows an untimed one of the same query, since the turn of the others has emptied the
+            CPU's caches, as no service that runs one model would. A batch is long enough to do without.
     """
     times: dict[str, list[float]] = {name: [] for name in answerers}
     order, draw = list(answerers), random.Random(seed)
@@ -29,11 +36,12 @@ def interleaved(answerers: Mapping[str, Answerer], queries: list[str], warmup: i
     gc.collect()
     gc.disable()
     try:
-        for query in tqdm(queries, desc="timing", unit="query"):
+        for query in tqdm(queries, desc="timing", unit="query" if primed else "batch"):
             draw.shuffle(order)
             for name in order:
                 answer = answerers[name]
-                answer(query)
+                if primed:
+                    answer(query)
                 start = perf_counter()
                 answer(query)
                 times[name].append((perf_counter() - start) * 1000)
@@ -52,3 +60,8 @@ def summary(reference: np.ndarray, real: np.ndarray) -> dict[str, float]:
         "p95_ms": float(p95),
         "p99_ms": float(p99),
     }
+
+
+def throughput(batches: np.ndarray, size: int) -> float:
+    """Queries per second in batches of `size`, of the median batch; `batches` are times in ms, (batches,)."""
+    return 1000 * size / float(np.median(batches))

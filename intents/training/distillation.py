@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from intents.core.settings import above, between
+from intents.core.settings import between
 from intents.data.corpus import Corpus
 from intents.training import trainer
 from intents.training.encoding import encode
 from intents.training.unlabelled import Unlabelled, squared_error, with_unlabelled
+
+# The highest temperature that says something. As it rises, T² · KL goes to the squared error of the centred logits
+# (Hinton et al., section 2.1); further up, the differences that are squared drown in float32's rounding.
+HOTTEST = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,7 @@ class Distillation(trainer.Schedule):
 
     answers: str  # the file of the teacher's logits
     alpha: float = between(0, 1)  # weight of the cross-entropy with the labels
-    temperature: float = above(0)  # softens both distributions
+    temperature: float = between(0, HOTTEST, open_low=True)  # softens both distributions
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -46,17 +50,20 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature:
     )
 
 
-class DistillationTrainer(Trainer):
+class DistillationTrainer(trainer.FiniteTrainer):
     """A Trainer whose training rows carry `teacher_logits`; without them (evaluation) the loss is CE alone.
 
     Args:
         alpha, temperature: of the loss alpha · CE + (1 − alpha) · KD.
         logits_alone: the loss is the squared error of the logits instead.
+        emphasis: of that error, on likely answers (`squared_error`).
     """
 
-    def __init__(self, *, alpha: float, temperature: float, logits_alone: bool, **rest: Any) -> None:
+    def __init__(
+        self, *, alpha: float, temperature: float, logits_alone: bool, emphasis: float = 0.0, **rest: Any
+    ) -> None:
         super().__init__(**rest)
-        self.alpha, self.temperature, self.logits_alone = alpha, temperature, logits_alone
+        self.alpha, self.temperature, self.logits_alone, self.emphasis = alpha, temperature, logits_alone, emphasis
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -75,7 +82,7 @@ class DistillationTrainer(Trainer):
         outputs = model(**inputs)
         loss = outputs.loss
         if teacher is not None and self.logits_alone:
-            loss = squared_error(outputs.logits, teacher)
+            loss = squared_error(outputs.logits, teacher, self.emphasis, self.temperature)
         elif teacher is not None:
             softened = distillation_loss(outputs.logits, teacher, self.temperature)
             loss = self.alpha * loss + (1 - self.alpha) * softened
@@ -93,6 +100,7 @@ def distil(
     *,
     unlabelled: Unlabelled | None = None,
     logits_alone: bool = False,
+    emphasis: float = 0.0,
     **options: Any,
 ) -> trainer.Log:
     """Train `model` in place, on the labels and on what the teacher said.
@@ -102,6 +110,7 @@ def distil(
         scratch: where an interrupted run left its checkpoints, and this one keeps its own.
         unlabelled: further queries to learn from, which need `logits_alone`.
         logits_alone: learn the teacher's logits by their squared error, and no labels.
+        emphasis: of that error, on the answers that the teacher finds likely.
         options: of `trainer.train`, such as callbacks.
 
     Returns:
@@ -111,7 +120,11 @@ def distil(
     if unlabelled is not None:
         rows = with_unlabelled(rows, *unlabelled, tokenizer)
     engine = partial(
-        DistillationTrainer, alpha=settings.alpha, temperature=settings.temperature, logits_alone=logits_alone
+        DistillationTrainer,
+        alpha=settings.alpha,
+        temperature=settings.temperature,
+        logits_alone=logits_alone,
+        emphasis=emphasis,
     )
     return trainer.train(
         model,

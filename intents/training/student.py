@@ -8,13 +8,13 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core.errors import PipelineError
-from intents.core.settings import above, at_least, between
+from intents.core.settings import at_least, between, seed_number
 from intents.data.corpus import Corpus
-from intents.models import checkpoints, encoder
+from intents.models import checkpoints, encoder, families, reading
 from intents.models.first_token import read_first_token
 from intents.models.narrow import narrow
 from intents.models.vocabulary import cut_rows, cut_tokenizer, needed
-from intents.training.distillation import Distillation
+from intents.training.distillation import HOTTEST, Distillation
 from intents.training.trainer import Run
 
 Objective = Enum("Objective", ["labels_and_divergence", "logits"])
@@ -52,15 +52,16 @@ class Student:
     vocabulary: Vocabulary | None  # with `shape`: the pieces to keep; null: all
     answers: str  # the file of a teacher's logits that it learns from, or data/augmented
     objective: Objective  # alpha · CE + (1 − alpha) · T² · KL, or the squared error of the logits
-    seed: int | None = at_least(0)  # null: that of `run`
+    emphasis: float = between(0, 100)  # with `logits`: once more with this weight, likely answers in front
+    seed: int | None = seed_number()  # null: that of `run`
     # Each of these is null for the value of `distill`.
     alpha: float | None = between(0, 1)  # 1: it learns from the labels alone
-    temperature: float | None = above(0)
+    temperature: float | None = between(0, HOTTEST, open_low=True)
     epochs: int | None = at_least(1)
     batch_size: int | None = at_least(1)
-    learning_rate: float | None = above(0)
+    learning_rate: float | None = between(0, 1, open_low=True)
     warmup: float | None = between(0, 1, open_high=True)
-    weight_decay: float | None = at_least(0)
+    weight_decay: float | None = between(0, 10)
 
     def lesson(self, distillation: Distillation) -> Distillation:
         """How this student learns: as `distill` says, but for the values of its own."""
@@ -99,10 +100,13 @@ def initial(
     if student.layers is not None:
         return encoder.keep_layers(encoder.load_classifier(folder), student.layers, f"student.{name}.layers"), tokenizer
     if student.shape is None:
-        return (
-            checkpoints.load_classifier(folder, data.intents),
-            checkpoints.load_tokenizer(folder, tokenizer.model_max_length),
-        )
+        config, longest = reading.parsed(folder), tokenizer.model_max_length
+        families.check_family(config, f"student.{name}.checkpoint")
+        families.check_length(config, longest, "teacher.max_length", f"student.{name}.checkpoint")
+        own = checkpoints.load_tokenizer(folder, longest)
+        found = checkpoints.load_classifier(folder, data.intents)
+        families.check_tokenizer(found, own, folder)
+        return found, own
     model, words = encoder.load_classifier(folder), None
     if student.vocabulary is not None:
         kept = needed(tokenizer, data.texts("train"), student.vocabulary.seen, student.vocabulary.common)

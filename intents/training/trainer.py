@@ -27,7 +27,8 @@ from transformers import (
 
 from intents.core import files, paths, source
 from intents.core.errors import PipelineError
-from intents.core.settings import above, at_least, between
+from intents.core.settings import at_least, between, seed_number
+from intents.training.finite import FiniteTrainer
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ Precision = Enum("Precision", ["auto", "bf16", "fp32"])
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    seed: int = at_least(0)
+    seed: int = seed_number()
     device: Device
     precision: Precision  # auto: bfloat16 autocast where the hardware computes in it
 
@@ -52,9 +53,9 @@ class Schedule:
 
     epochs: int = at_least(1)
     batch_size: int = at_least(1)
-    learning_rate: float = above(0)
+    learning_rate: float = between(0, 1, open_low=True)
     warmup: float = between(0, 1, open_high=True)  # share of the steps in which the learning rate rises
-    weight_decay: float = at_least(0)
+    weight_decay: float = between(0, 10)
 
 
 def device(run: Run) -> torch.device:
@@ -121,7 +122,7 @@ def train(
     run: Run,
     scratch: Path,
     *,
-    engine: Callable[..., Trainer] = Trainer,
+    engine: Callable[..., Trainer] = FiniteTrainer,
     keep_best: bool = True,
     callbacks: Sequence[TrainerCallback] = (),
     optimizer: torch.optim.Optimizer | None = None,
@@ -130,9 +131,12 @@ def train(
     """Train `model` in place; resume from `scratch` if an earlier run was cut off there.
 
     Args:
-        engine: makes the Trainer.
+        engine: makes the Trainer, a `FiniteTrainer`.
         loss: (outputs, labels, num_items_in_batch) to a scalar; the model's own cross-entropy if None.
         keep_best: end with the weights of the epoch that was best on validation; else with the last ones.
+
+    Raises:
+        PipelineError: the loss is not finite.
 
     Returns:
         The Trainer's log; `history` makes a table of it.
@@ -173,6 +177,7 @@ def train(
         compute_loss_func=loss,
         optimizers=(optimizer, None),
     )
+    running.settings = schedule  # type: ignore[attr-defined]
     checkpoint = last_checkpoint(scratch)
     if checkpoint:
         log.info("resuming from %s", checkpoint)

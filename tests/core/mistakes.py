@@ -89,7 +89,7 @@ IN_SETTINGS = {
     ),
     "a student's seed below zero": Mistake(
         ("stages.distill", "labels"),
-        ("`student.labels.seed` is -1", "allowed: a whole number, 0 or more"),
+        ("`student.labels.seed` is -1", "allowed: a whole number from 0 to 4294967295"),
         setting("student.labels.seed", -1),
     ),
     "a text for a number": Mistake(
@@ -165,7 +165,7 @@ IN_DATA = {
     "no source answers": Mistake(
         ("stages.fetch_clinc",),
         (
-            *("no source of the data set answered", "mirror (CLINC150_MIRROR names ", "hub (", "upstream ("),
+            *("no source of the data set answered", "mirror (CLINC150_MIRROR names "),
             *("Point CLINC150_MIRROR at a folder", "`make demo`"),
         ),
         clinc150,

@@ -3,6 +3,7 @@
 Every mistake is made in a process of its own, as a user makes it; the packages of that process are loaded already.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -18,7 +19,6 @@ from core.mistakes import MISTAKES
 from intents.core import errors
 
 MODELS = ("teacher", "half", "half-onnx")  # those that the programs here would read or write
-STAGES = {"distill": ("STUDENT",), "select": ()}
 
 
 class Outcome(NamedTuple):
@@ -102,16 +102,7 @@ def test_fewer_or_other_words_are_refused_and_nothing_runs(
         raise AssertionError
 
     assert call(main, monkeypatch, *words) == 2
-    assert capsys.readouterr().err.startswith("usage: stage")
-
-
-@pytest.mark.parametrize(("stage", "words"), STAGES.items())
-def test_help_says_what_a_stage_does_and_runs_nothing(tmp_path: Path, stage: str, words: tuple[str, ...]) -> None:
-    done = program(tmp_path, f"stages.{stage}", "--help")
-    assert done.returncode == 0, done.stderr
-    assert f"{stage}: " in done.stdout
-    assert ("Call: " in done.stdout) == bool(words)
-    assert contents(tmp_path) == {}
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_an_error_of_the_user_ends_with_one_line(
@@ -140,3 +131,55 @@ def test_a_defect_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(ZeroDivisionError):
         call(main, monkeypatch)
+
+
+# Two runs of one stage at once.
+
+
+def test_of_one_stage_with_the_same_words_one_run_goes_on_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").touch()
+    ran = []
+
+    def main(model: str) -> None:
+        ran.append(model)
+        if model == "half" and ran.count("half") == 1:
+            assert call(main, monkeypatch, "narrow") == 0  # another model is another run
+            assert call(main, monkeypatch, "half") == 1
+
+    assert call(main, monkeypatch, "half") == 0
+    assert ran == ["half", "narrow"]
+    assert capsys.readouterr().err == (
+        "error: another run of this stage goes on here and holds data/.training/stage-half.lock; wait for its end, "
+        "then run it again\n"
+    )
+    assert set(contents(tmp_path)) == {"params.yaml"}
+    assert call(main, monkeypatch, "half") == 0
+
+
+def test_where_there_is_no_project_no_lock_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(lambda: None, monkeypatch) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_error_is_cut_in_its_middle() -> None:
+    line = errors.short("what is wrong " + "x" * 100_000 + "\n allowed: a number")
+    assert line.startswith("what is wrong x")
+    assert line.endswith("x allowed: a number")
+    assert len(f"error: {line}") <= 390
+
+
+def test_a_disk_that_refuses_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "models/half")
+
+    assert call(main, monkeypatch) == 1
+    assert capsys.readouterr().err == (
+        "error: models/half cannot be read or written: Read-only file system; mend that and run the same command "
+        "again\n"
+    )

@@ -10,6 +10,7 @@ from intents.core import techniques
 from intents.core.errors import PipelineError
 from intents.int8 import common as int8
 from intents.onnx import common as onnx
+from intents.peers import common as peers
 from intents.pruning import common as pruning
 
 # Package: what its techniques are built upon, and their group in conf/.
@@ -17,6 +18,7 @@ PACKAGES = {
     "intents.pruning": (pruning.Settings, "prune"),
     "intents.int8": (int8.Settings, "quantize"),
     "intents.onnx": (onnx.Settings, "ort_quantize"),
+    "intents.peers": (peers.Settings, "peers"),
 }
 
 

@@ -27,6 +27,7 @@ NAMES = {
         Variant("half-movement", Form.ORT, "dynamic"),
         *("half", "movement", "half-movement-onnx", "model.onnx"),
     ),
+    "peer-tfidf": (Variant("peer-tfidf", Form.PEER), "peer", "tfidf", None, ""),
     "my_student2-lottery_ticket-ort-qdq": (
         Variant("my_student2-lottery_ticket", Form.ORT, "qdq"),
         *("my_student2", "lottery_ticket", "my_student2-lottery_ticket-onnx", "model.onnx"),
@@ -48,6 +49,12 @@ def test_what_it_was_made_from_follows_from_the_name(name: str) -> None:
     assert (variant.parent.name if variant.parent else None) == parent
     assert variant.folder == paths.MODELS / name
     assert variant.weights == paths.MODELS / name / file
+
+
+@pytest.mark.parametrize("name", ["peer-tfidf-onnx", "peer-tfidf-ort-static"])
+def test_a_peer_is_not_converted(name: str) -> None:
+    with pytest.raises(PipelineError, match="is a conversion of a peer; allowed: peer-NAME"):
+        parse(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,5 +88,5 @@ def test_the_command_that_makes_a_variant_is_a_stage_that_writes_it(monkeypatch:
 
 def test_a_training_is_of_a_float_model_and_a_conversion_of_another_variant() -> None:
     for variant, _, _, parent, _ in NAMES.values():
-        assert (variant.form is Form.TORCH) == (parent is None)
+        assert (variant.form in (Form.TORCH, Form.PEER)) == (parent is None)
         assert variant.parent is None or variants.parse(variant.parent.name) == variant.parent

@@ -53,6 +53,17 @@ def test_each_kind_does_what_it_says_with_queries_of_any_length(query: str, othe
         assert 1 <= len(set(swapped) & set(taken)) <= 2
 
 
+def test_a_share_is_made_of_out_of_scope_queries_first_of_all() -> None:
+    outside = [f"o{number} p{number} q{number}" for number in range(20)]
+    texts = [f"a{number} b{number} c{number}" for number in range(20)] + outside
+    spliced = augment(texts, 400, seed=0, recipe={"splice": 1.0}, outside=outside, share=0.7)
+    begun = [query[0] == "o" for query in spliced]
+    assert 0.75 < sum(begun) / 400 < 0.95  # 0.7, and half of the others by chance
+    ended = [query.split()[-1][0] == "q" for query, strange in zip(spliced, begun, strict=True) if strange]
+    assert 0.6 < sum(ended) / len(ended) < 0.85  # half of them, and half of the others by chance
+    assert augment(texts, 50, seed=0, outside=[], share=0.7) == augment(texts, 50, seed=0)
+
+
 def test_the_recipe_says_how_often_each_kind_is_taken() -> None:
     made = augment(TEXTS, 30, seed=0, recipe={"thin": 1.0, "splice": 0.0})
     assert all(any(Counter(query.split()) < Counter(text.split()) for text in TEXTS) for query in made)
@@ -73,9 +84,13 @@ def test_a_wrong_recipe_is_refused(recipe: dict[str, float], message: str) -> No
         augment(TEXTS, 10, seed=0, recipe=recipe)
 
 
-@pytest.mark.parametrize("texts", [["two words"], []])
-def test_too_few_texts_are_refused(texts: list[str]) -> None:
-    with pytest.raises(
-        PipelineError, match=rf"10 queries were asked for, but {len(texts)} texts give \d different ones"
-    ):
-        augment(texts, 10, seed=0)
+@pytest.mark.parametrize("texts", [["word"], []])
+def test_texts_that_give_no_other_query_are_refused(texts: list[str]) -> None:
+    with pytest.raises(PipelineError, match=rf"10 queries were asked for, but {len(texts)} texts give no other one"):
+        augment(texts, 10, seed=0, recipe={"thin": 1.0})
+
+
+def test_few_short_texts_give_as_many_as_they_can_and_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    made = augment(["two words"], 10, seed=0, recipe={"thin": 1.0})
+    assert sorted(made) == ["two", "words"]
+    assert caplog.messages == ["10 queries were asked for; 1 texts gave 2 different ones"]

@@ -108,3 +108,20 @@ def test_queries_are_compared_without_case_spacing_and_the_encoding_of_accents()
 def test_a_line_is_one_query_as_json(saved: Path) -> None:
     lines = (saved / "train.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [row._asdict() for row in SPLITS["train"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.jsonl", b'{"text": "wake me", "intent": "al'),
+        ("train.jsonl", b'{"text": "wake me"}\n'),
+        ("train.jsonl", b'["wake me", "alarm"]\n'),
+        ("train.jsonl", b'{"text": "\xe9", "intent": "alarm"}\n'),
+        ("train.jsonl", b'{"text": "wake me", "intent": "gone"}\n'),
+        ("intents.json", b'{"names": []}'),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_stage_to_run(saved: Path, name: str, content: bytes) -> None:
+    (saved / name).write_bytes(content)
+    with pytest.raises(PipelineError, match=rf"{name} is not as the stage fetch-clinc wrote it .*; run `dvc repro"):
+        Corpus(saved).labels("train")

@@ -102,8 +102,7 @@ def test_a_file_is_read_into_three_splits_with_both_kinds_of_queries() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"{", b"[]", b"3", json.dumps(PUBLISHED | {"oos_val": None}).encode()),
-        json.dumps(PUBLISHED | {"train": [["a query"]]}).encode(),
+        *(b"", b"{", b"[]", b"3", b"[" * 100_000, json.dumps(PUBLISHED | {"oos_val": None}).encode()),
         json.dumps({name: rows for name, rows in PUBLISHED.items() if name != "test"}).encode(),
     ],
 )
@@ -141,3 +140,52 @@ def test_a_source_with_wrong_content_is_not_passed_over_for_the_next() -> None:
         sources.first_that_answers({"one": wrong, "two": rows})
     with pytest.raises(PipelineError, match=r"no source of the data set answered: one \(no answer\)\. Point "):
         sources.first_that_answers({"one": unavailable})
+
+
+def with_row(row: str) -> bytes:
+    """The data set with a second training row, given as JSON."""
+    return json.dumps(PUBLISHED).replace('[["wake me", "alarm"]]', f'[["wake me", "alarm"], {row}]').encode()
+
+
+def test_a_row_may_be_an_object() -> None:
+    rows = sources.parse(with_row('{"intent": "alarm", "text": "get up", "id": 3}'), "own.json")
+    assert rows["train"][1] == Row("get up", "alarm")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('[null, "block_card"]', "has None as its query"),
+        ('[NaN, "block_card"]', "has nan as its query"),
+        ('[3, "block_card"]', "has 3 as its query"),
+        ('[["a", "list"], "block_card"]', "has \\['a', 'list'\\] as its query"),
+        ('["a query", null]', "has None as its intent"),
+        ('["a query", 3]', "has 3 as its intent"),
+        ('["a query"]', "is \\['a query'\\]; allowed: "),
+        ('["a query", "alarm", 3]', "is \\['a query', 'alarm', 3\\]; allowed: "),
+        ('"ab"', "is 'ab'; allowed: "),
+        ('{"text": null, "intent": "alarm"}', "has None as its query"),
+        ('{"query": "a", "intent": "alarm"}', "is {'query': 'a', 'intent': 'alarm'}; allowed: "),
+        ('[" \\t", "alarm"]', "has as its query a text that is empty"),
+        ('["a query", ""]', "has as its intent a text that is empty"),
+        ('["half \\ud83d", "alarm"]', "has as its query a text with half a surrogate pair, U\\+D83D"),
+        (json.dumps(["x" * 100_000]), "is "),
+    ],
+)
+def test_a_row_without_a_text_or_an_intent_is_refused_with_its_place(row: str, reason: str) -> None:
+    with pytest.raises(PipelineError, match=f"^row 2 of 'train' in own.json {reason}") as error:
+        sources.parse(with_row(row), "own.json")
+    assert len(str(error.value)) < 400
+
+
+def test_a_file_in_another_encoding_is_refused_with_its_line_and_shortly() -> None:
+    content = json.dumps(PUBLISHED, indent=1, ensure_ascii=False).replace("ring", "réserver").encode("latin-1")
+    with pytest.raises(PipelineError, match=r"^own.json, line \d+, is not utf-8: byte 0xe9; save the file") as error:
+        sources.parse(content * 1000, "own.json")
+    assert len(str(error.value)) < 100
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_file_says_its_encoding_by_its_first_bytes(encoding: str) -> None:
+    content = json.dumps(PUBLISHED).encode(encoding)
+    assert sources.parse(content, "own.json") == sources.parse(json.dumps(PUBLISHED).encode(), "own.json")

@@ -90,3 +90,13 @@ def test_a_model_that_is_as_often_right_as_it_says_has_no_error_and_one_that_is_
     found = np.array([[0.8, 0.2]] * 5)
     assert calibration.expected_calibration_error(found, np.array([0, 0, 0, 0, 1])) == pytest.approx(0, abs=1e-12)
     assert calibration.expected_calibration_error(np.eye(2), np.array([1, 0])) == 1
+
+
+def test_the_table_of_calibration_has_every_bin_and_leaves_out_nothing() -> None:
+    found = np.array([[0.9, 0.1], [0.95, 0.05], [0.55, 0.45], [0.6, 0.4]])
+    table = calibration.reliability(found, np.array([0, 1, 0, 0]), bins=10)
+    assert table["high"].tolist() == pytest.approx([place / 10 for place in range(1, 11)])
+    assert table["queries"].tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 1, 1]  # closed above: 0.6 and 0.9 belong to the lower
+    assert table["confidence"].dropna().tolist() == pytest.approx([0.575, 0.9, 0.95])
+    assert table["accuracy"].dropna().tolist() == [1, 1, 0]
+    assert table["accuracy"].isna().sum() == 7

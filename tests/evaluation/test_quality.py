@@ -28,6 +28,23 @@ def test_accuracies_are_over_all_over_those_in_scope_and_over_those_out_of_it() 
     assert found == pytest.approx({"accuracy": 3 / 5, "in_scope_accuracy": 2 / 3, "oos_recall": 1 / 2})
 
 
+@pytest.mark.parametrize("missing", ["validation", "test"])
+def test_what_cannot_be_known_without_queries_out_of_scope_is_none(missing: str) -> None:
+    inside = LABELS != OOS
+    logits, labels = {"validation": LOGITS, "test": LOGITS}, {"validation": LABELS, "test": LABELS}
+    logits[missing], labels[missing] = LOGITS[inside], LABELS[inside]
+    threshold, row = quality.assess(logits, labels, 0.5, 0.5)
+    if missing == "validation":
+        assert row["quantile"] == 0.5
+        assert threshold == pytest.approx(np.log(np.exp(LOGITS[inside, :-1]).sum(axis=1)).tolist()[0], abs=1e-5)
+        assert row["validation"]["expected_accuracy_with_rule"] == row["validation"]["accuracy_with_rule"]
+        assert row["oos_recall_with_rule"] == 2 / 3
+    else:
+        assert "quantile" not in row
+        assert row["oos_recall"] is row["oos_recall_with_rule"] is None
+        assert row["accuracy"] == row["in_scope_accuracy"]
+
+
 def test_a_variant_is_assessed_by_arg_max_and_by_a_threshold_from_validation_alone() -> None:
     threshold, row = quality.assess({"validation": LOGITS, "test": LOGITS}, {"validation": LABELS, "test": LABELS}, 0.5)
     assert 1.1 < threshold < 2

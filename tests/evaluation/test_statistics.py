@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from intents.evaluation import statistics
 
@@ -58,3 +59,40 @@ def test_the_samples_of_a_ratio_are_those_of_its_interval() -> None:
     assert list(interval) == pytest.approx(list(np.percentile(samples, [2.5, 97.5])))
     assert (samples == statistics.ratio_of_medians_samples(slow, fast, samples=400, seed=5)).all()
     assert (samples != statistics.ratio_of_medians_samples(slow, fast, samples=400, seed=6)).any()
+
+
+def test_a_change_in_a_group_is_judged_by_the_queries_that_one_of_two_models_gets_right() -> None:
+    draw = np.random.default_rng(3)
+    groups = draw.choice(["a", "b", "c"], size=200, p=[0.6, 0.3, 0.1]).tolist()
+    theirs = draw.random(200) < 0.8
+    ours = np.where(draw.random(200) < 0.3, draw.random(200) < 0.4, theirs)
+    found = statistics.changes_by_group(ours, theirs, [*groups])
+    assert list(found.index) == ["a", "b", "c"]
+    for name, row in found.iterrows():
+        rows = [place for place, group in enumerate(groups) if group == name]
+        won = sum(ours[place] and not theirs[place] for place in rows)
+        lost = sum(theirs[place] and not ours[place] for place in rows)
+        assert row[["queries", "won", "lost"]].tolist() == [len(rows), won, lost]
+        assert row[["before", "after"]].tolist() == [theirs[rows].sum(), ours[rows].sum()]
+        assert row["p"] == pytest.approx(binomtest(won, won + lost).pvalue)
+
+
+def test_where_nothing_changed_there_is_no_evidence() -> None:
+    same = np.array([True, False, True])
+    assert statistics.changes_by_group(same, same, ["a", "a", "b"])["p"].tolist() == [1, 1]
+
+
+def test_of_many_groups_in_which_nothing_moved_the_correction_names_none() -> None:
+    """150 groups, each changed by chance alone: some p lie under 0.05 as they are, and none as they are corrected."""
+    draw = np.random.default_rng(4)
+    groups = np.repeat([f"intent {number:03}" for number in range(150)], 30).tolist()
+    ours, theirs = (draw.random(len(groups)) < 0.6 for _ in range(2))
+    p = statistics.changes_by_group(ours, theirs, groups)["p"].to_numpy()
+    assert (p < 0.05).sum() >= 2
+    assert (statistics.corrected(p) < 0.05).sum() == 0
+
+
+def test_the_correction_is_that_of_benjamini_and_hochberg() -> None:
+    p = np.array([0.04, 0.001, 0.9, 0.03])
+    assert statistics.corrected(p).tolist() == pytest.approx([0.04 * 4 / 3, 0.001 * 4, 0.9, 0.04 * 4 / 3])
+    assert statistics.corrected(np.array([])).tolist() == []

@@ -74,6 +74,23 @@ def test_expected_accuracy_weighs_each_half_by_its_share_of_the_traffic() -> Non
     assert threshold.expected_accuracy(predicted, labels, 2, 0.2) == pytest.approx(0.8 * 3 / 4 + 0.2 * 1)
 
 
+@pytest.mark.parametrize("quantile", [0.0, 0.02, 0.5])
+def test_without_queries_out_of_scope_the_threshold_is_a_quantile_of_the_scores(quantile: float) -> None:
+    logits = np.random.default_rng(0).normal(size=(1000, INTENTS + 1))
+    found = threshold.calibrate(logits, np.zeros(1000, int), 0.2, quantile)
+    score = np.log(np.exp(logits[:, :-1]).sum(axis=1))
+    assert (score < found).mean() == pytest.approx(quantile, abs=1e-3)
+
+
+def test_the_quantile_says_nothing_where_queries_are_out_of_scope() -> None:
+    logits, labels = drawn(0)
+    assert threshold.calibrate(logits, labels, 0.2, 0.9) == threshold.calibrate(logits, labels, 0.2)
+
+
+def test_expected_accuracy_without_queries_out_of_scope_is_that_in_scope() -> None:
+    assert threshold.expected_accuracy(np.array([0, 1, 2, 0]), np.array([0, 1, 1, 1]), 2, 0.2) == 0.5
+
+
 @pytest.mark.parametrize("label", [0, INTENTS])
 def test_without_one_of_the_halves_there_is_nothing_to_calibrate_on(label: int) -> None:
     with pytest.raises(ValueError, match="in scope and out of scope"):

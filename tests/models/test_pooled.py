@@ -151,8 +151,13 @@ def test_class_means_are_the_normalized_means_of_normalized_vectors(tokenizer: P
     torch.testing.assert_close(rows[0], functional.normalize(vectors[0] + vectors[3], dim=0))
     torch.testing.assert_close(rows[1], vectors[1])
     model.head.weight.copy_(rows)  # a tensor of inference mode could not be trained
-    with pytest.raises(ValueError, match="class 2 has no text"):
-        class_means(model, tokenizer, texts[:2], labels[:2])
+    with pytest.raises(ValueError, match="class 1 has no text"):
+        class_means(model, tokenizer, texts[2:], labels[2:])
+
+
+def test_without_a_text_out_of_scope_begins_opposite_to_all_classes(tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = class_means(classifier(), tokenizer, ["what is my balance", "book a flight"], [0, 1])
+    torch.testing.assert_close(rows[2], -functional.normalize(rows[0] + rows[1], dim=0))
 
 
 def test_the_head_is_told_from_the_encoder_by_name() -> None:

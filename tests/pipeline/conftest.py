@@ -39,15 +39,18 @@ TINY = {
     "ort_quantize": {"static": {"min_agreement": 0.0, "queries": 20}},
     "sensitivity": {"queries": 5},
     "evaluate": {"bootstrap_samples": 200},
-    "benchmark": {"calls": 2, "warmup": 1, "queries": 5, "bootstrap_samples": 200},
+    "benchmark": {
+        **{"calls": 2, "warmup": 1, "queries": 5, "batch_size": 4, "batches": 1, "starts": 0},
+        "bootstrap_samples": 200,
+    },
     "plot": {"dpi": 50},
 }
 PARTS = ("stages", "intents", "tools", "conf", "data/sample")
 FILES = ("dvc.yaml", "LICENSE", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 
 
-def make(folder: Path, checkpoint: Path, warm: Path) -> None:
-    """Lay out the project in `folder`, a Git repository, and run all its stages."""
+def lay_out(folder: Path, checkpoint: Path) -> None:
+    """The project in `folder`, without what its stages make."""
     for name in PARTS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
@@ -56,6 +59,11 @@ def make(folder: Path, checkpoint: Path, warm: Path) -> None:
     (folder / ".dvc/config.local").write_text("[hydra]\n    config_name = tiny\n")
     tiny = TINY | {"teacher": TINY["teacher"] | {"checkpoint": str(checkpoint)}}
     (folder / "conf/tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+
+
+def make(folder: Path, checkpoint: Path, warm: Path) -> None:
+    """Lay out the project in `folder`, a Git repository, and run all its stages."""
+    lay_out(folder, checkpoint)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         environment(monkeypatch, warm)
@@ -118,7 +126,7 @@ def commit(folder: Path) -> None:
 
 
 def command(folder: Path, *words: str) -> str:
-    """What `python -m WORDS` printed in `folder`, which must succeed."""
-    done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
+    """What `python -m WORDS` printed in `folder`, with the `python` on PATH, which must succeed."""
+    done = subprocess.run(["python", "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -50,7 +50,7 @@ def test_params_name_the_sections_that_are_loaded_and_no_other(stage: str) -> No
 
 # As docs/architecture.md has them: a package imports only packages above it.
 ORDER = (
-    *("core", "data", "models", "training", "pruning", "int8", "onnx", "serving", "evaluation", "timing"),
+    *("core", "data", "models", "training", "pruning", "int8", "onnx", "serving", "evaluation", "peers", "timing"),
     *("reports", "primer", "service"),
 )
 

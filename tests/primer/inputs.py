@@ -25,6 +25,7 @@ NOTHING: dict[str, object] = {
     "onnx_methods": [],
     "qat": [],
     "augmented": [],
+    "peers": [],
 }
 VARIANTS = NOTHING | {
     "student": "half",

@@ -58,6 +58,7 @@ def row(name: str) -> dict[str, Any]:
         "speedup_vs_teacher": 10 / p50,
         "speedup_interval": [9.5 / p50, 10.5 / p50],
         "served_agreement": 1.0,
+        "queries_per_second": 2000 / p50,
         "deployable": parse(name).deployable,
         "pareto": pareto,
         **FACTS.get(name, {}),
@@ -65,6 +66,8 @@ def row(name: str) -> dict[str, Any]:
     if parent := parse(name).parent:
         found["parity"] = {"parent": parent.name, "max_logit_difference": 1.234, "mean_logit_difference": 0.0}
         found["parity"]["agreement"] = 0.995
+    if parse(name).deployable:
+        found |= {"first_answer_ms": 250.4, "peak_memory_mb": 70 + size}
     return found
 
 
@@ -84,6 +87,7 @@ def benchmark() -> dict[str, Any]:
         },
         "best": "half-ort-dynamic",
         "deployed": "half-ort-dynamic",
+        "batch_size": 32,
         "budget": {"max_accuracy_drop": 0.01, "tie": 0.1},
         "variants": {name: row(name) for name in VARIANTS},
     }

@@ -67,6 +67,14 @@ def test_every_figure_is_that_of_the_benchmark(benchmark: dict[str, Any]) -> Non
         assert shown in text, shown
 
 
+def test_batches_and_first_answers_are_told_of_where_they_were_measured(benchmark: dict[str, Any]) -> None:
+    assert "a fresh process" not in pages(benchmark)["README.md"]
+    benchmark["variants"][NAME] |= {"queries_per_second": 4821.3, "first_answer_ms": 251.4, "peak_memory_mb": 71.6}
+    text = pages(benchmark | {"batch_size": 32})["README.md"]
+    for shown in ("in batches of 32 | 4,821 queries", "to its first answer | 251 ms", "at most | 72 MiB"):
+        assert shown in text, shown
+
+
 def test_others_have_their_attribution_and_their_licence(benchmark: dict[str, Any]) -> None:
     found = pages(benchmark)
     assert found.pop("LICENSE-APACHE").strip().startswith("Apache License\n                           Version 2.0")
@@ -95,3 +103,11 @@ def test_another_configuration_of_the_data_set_is_named(benchmark: dict[str, Any
 def test_every_checkpoint_of_conf_names_its_licence() -> None:
     for path in (ROOT / "conf/teacher").glob("*.yaml"):
         assert yaml.safe_load(path.read_text())["licence"], path.name
+
+
+def test_without_queries_out_of_scope_the_card_claims_none_found(benchmark: dict[str, Any]) -> None:
+    benchmark["variants"][NAME] |= {"oos_recall_with_rule": None, "quantile": 0.02}
+    text = card.pages(benchmark, parse(NAME), 150, None, CLINC, MINILM)["README.md"]
+    assert "out of scope found" not in text
+    assert "The threshold is one under which 2.0 % of the\nvalidation queries" in text.replace("\n  ", "\n")
+    assert "None" not in text

@@ -7,7 +7,7 @@ import jinja2
 import pytest
 
 from intents.primer import page
-from intents.reports import markdown, results
+from intents.reports import markdown, results, tables
 
 
 def test_a_table_has_its_first_column_on_the_left_and_the_others_on_the_right() -> None:
@@ -61,7 +61,7 @@ def test_a_template_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_a_template_may_include_those_of_the_reports(tmp_path: Path, benchmark: dict[str, Any]) -> None:
     (tmp_path / "page.md.j2").write_text('before\n{% include "reading.md.j2" %}\nafter\n')
     values = {"machine": benchmark["machine"], "variants": benchmark["variants"], "teacher_onnx": "teacher-onnx"}
-    text = markdown.render("page.md.j2", tmp_path, **values)
+    text = markdown.render("page.md.j2", tmp_path, **values, tables=tables)
     assert text.startswith("before\nAccuracy is over all queries")
     assert text.endswith("\nafter\n")
 

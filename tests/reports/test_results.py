@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 
 from intents.reports import results
+from intents.reports.results import Mistakes
 
 Benchmark = dict[str, Any]
+MISTAKES = Mistakes("half-ort-dynamic", 3, 4000, "| worst |", "| pairs |", "| answering |", (0.0512, 0.0234))
 DESCRIPTION = {
     "test": {"in_scope": 10, "out_of_scope": 2, "tokens": {"p50": 11}},
     "train": {"in_scope": 10, "out_of_scope": 2, "tokens": {"p50": 11}},
@@ -27,7 +29,7 @@ def rows(text: str) -> list[str]:
 
 
 def report(benchmark: Benchmark, pictures: set[str] | None = None, **sensitivities: Any) -> str:
-    return results.report(benchmark, DESCRIPTION, sensitivities, pictures or set())
+    return results.report(benchmark, DESCRIPTION, sensitivities, MISTAKES, pictures or set())
 
 
 def test_the_readme_shows_the_teacher_the_front_and_the_best(benchmark: Benchmark) -> None:
@@ -104,6 +106,20 @@ def test_a_machine_without_int8_products_is_told_of_as_such(benchmark: Benchmark
     assert "no instruction that multiplies int8 vectors" in report(benchmark)
 
 
+def test_batches_and_first_answers_are_told_of_where_they_were_measured(benchmark: Benchmark) -> None:
+    assert "the median of some batches of 32 test queries" in prose(report(benchmark))
+    assert "| half-ort-dynamic | 2,500 |" in report(benchmark)
+    del benchmark["batch_size"]
+    assert "### Batches, first answer" not in report(benchmark)
+
+
+def test_peers_are_told_of_where_there_are_some(benchmark: Benchmark) -> None:
+    assert "## Peers" not in report(benchmark)
+    benchmark["variants"]["peer-tfidf"] = benchmark["variants"]["half-ort-static"] | {"size_mb": 3.0}
+    assert "better than half-ort-dynamic in |" in report(benchmark)
+    assert "never chosen as the best variant" in prose(report(benchmark))
+
+
 def test_the_report_shows_the_pictures_that_there_are(benchmark: Benchmark) -> None:
     for name in ("weights", "sparsity", "structure"):
         assert f"(figures/{name}.png)" not in report(benchmark)
@@ -157,3 +173,19 @@ def test_the_student_in_int8_is_the_first_that_is_not_the_teacher() -> None:
     assert found is not None
     assert found.name == "half-qat-torch-static"
     assert results.student_in_int8(names[:3]) is None
+
+
+def test_wrong_answers_are_told_of_with_their_tables_and_pictures(benchmark: Benchmark) -> None:
+    text = prose(report(benchmark))
+    assert "half-ort-dynamic answers 3 of 4,000 validation queries wrongly, with the rule." in text
+    assert "calibration error of half-ort-dynamic is 5.12 % as it is, and 2.34 % with a temperature" in text
+    for part in ("| worst |", "| pairs |", "| answering |", "(figures/intents.png)", "(figures/confusions.png)"):
+        assert part in text
+
+
+def test_without_a_wrong_answer_there_is_no_table_of_them(benchmark: Benchmark) -> None:
+    right = MISTAKES._replace(wrong=0, intents="", pairs="")
+    text = results.report(benchmark, DESCRIPTION, {}, right, set())
+    assert "half-ort-dynamic answers all 4,000 validation queries rightly." in text
+    assert "(figures/intents.png)" not in text
+    assert "(figures/coverage.png)" in text

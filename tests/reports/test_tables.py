@@ -43,6 +43,30 @@ def test_latencies_have_both_speedups(variants: Variants) -> None:
     ]
 
 
+def test_throughput_stands_beside_the_first_answer_of_those_that_are_started(variants: Variants) -> None:
+    table = cells(tables.throughput(variants))
+    assert list(table)[1:] == list(variants)
+    assert table["half-ort-dynamic"] == ["2,500", "12.5 ×", "250", "86"]
+    assert table["half-torch-dynamic"] == ["800", "4.0 ×", "", ""]
+
+
+def test_without_throughput_there_is_no_table_of_it(variants: Variants) -> None:
+    for row in variants.values():
+        del row["queries_per_second"]
+    assert tables.throughput(variants) == ""
+
+
+def test_a_peer_stands_beside_the_deployed_variant_and_is_told_of_where_it_is_better(variants: Variants) -> None:
+    assert tables.peers(variants, "half-ort-dynamic") == ""
+    ours = variants["half-ort-dynamic"]
+    variants["peer-tfidf"] = ours | {"accuracy_with_rule": 0.85, "size_mb": 3.0, "p50_ms": 0.2, "pareto": False}
+    variants["peer-other"] = ours | {"pareto": False}
+    table = cells(tables.peers(variants, "half-ort-dynamic"))
+    assert table["peer-tfidf"] == ["85.00 %", "87.00 %", "3.0", "0.20", "2,500", "size, latency"]
+    assert table["peer-other"][-1] == "nothing"
+    assert cells(tables.results(variants, None))["peer-tfidf (peer)"][0] == "86.00 %"
+
+
 def test_the_short_table_has_the_teacher_the_front_and_what_is_always_shown(variants: Variants) -> None:
     variants["teacher"]["pareto"] = False
     assert list(tables.short(variants)) == ["teacher", "teacher-onnx", "half-ort-dynamic"]
@@ -116,3 +140,14 @@ def test_data_has_the_splits_that_there_are() -> None:
         "train": ["15,000", "250", "11", "21"],
         "test": ["15,000", "250", "11", "21"],
     }
+
+
+def test_recalls_that_cannot_be_known_are_left_out(variants: Variants) -> None:
+    assert "out of scope recalled, rule" in cells(tables.scope(variants))["variant"]
+    assert tables.quantile(variants) is None
+    unknown = {
+        name: row | {"oos_recall": None, "oos_recall_with_rule": None, "quantile": 0.02}
+        for name, row in variants.items()
+    }
+    assert cells(tables.scope(unknown))["variant"] == ["in scope, arg-max", "in scope, rule", "threshold"]
+    assert tables.quantile(unknown) == 0.02

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
 from intents.core.errors import PipelineError
-from intents.serving.classifier import Classifier
+from intents.serving.classifier import Classifier, OnnxModel
+from intents.serving.rule import Rule
 from stages import deploy
 
 NAMES = ("half-onnx", "half-ort-static", "teacher-ort-dynamic")
@@ -201,9 +202,9 @@ def test_a_figure_that_the_benchmark_has_not_is_named(key: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "has no 'deployed'"),
-        ("[]", "has no .*; run `dvc repro select`"),
-        ('{"deployed": "gone-onnx", "variants": {}}', "has no 'gone-onnx'"),
+        ("{}", "has no `deployed`"),
+        ("[]", "holds no object; run `dvc repro select`"),
+        ('{"deployed": "gone-onnx", "variants": {}}', "has no `gone-onnx`"),
         ("{", "is not valid JSON"),
     ],
 )
@@ -229,7 +230,7 @@ def test_a_graph_that_is_not_the_one_that_was_judged_is_not_deployed() -> None:
     ("key", "value", "message"),
     [
         ("teacher.licence", [1], "`teacher.licence` is .*; allowed: a text, or null"),
-        ("dataset.config", None, "`dataset.config` is None; allowed: a text"),
+        ("dataset.config", None, "`dataset.config` is null; allowed: a text"),
     ],
 )
 def test_what_the_card_is_told_is_checked(choosing: Path, key: str, value: object, message: str) -> None:
@@ -247,3 +248,86 @@ def test_keys_of_a_section_that_the_card_does_not_read_are_left_to_their_stage(c
     params.write_text(params.read_text().replace("  licence: apache-2.0\n", ""))
     with pytest.raises(PipelineError, match=r"params\.yaml has no `teacher.licence`"):
         run(deploy)
+
+
+def must_pass(*queries: tuple[str, str]) -> None:
+    """Ask for these (text, intent) in the current folder's params.yaml."""
+    setting("must_pass", {"queries": [{"text": text, "intent": intent} for text, intent in queries]})(Path.cwd())
+
+
+def ruled(name: str) -> list[str]:
+    """What a variant answers to the test queries, by the rule."""
+    logits = logits_of(name)["test"]
+    scores = np.log(np.exp(logits[:, :3].astype(float)).sum(axis=1))
+    labels = np.where(scores < row(name)["threshold"], 3, logits.argmax(axis=1))
+    return [("alarm", "music", "weather", "oos")[label] for label in labels]
+
+
+@pytest.mark.usefixtures("choosing")
+def test_queries_that_must_pass_and_do_hinder_nothing_and_change_no_byte() -> None:
+    """Intents and out of scope alike: they are what the rule answers to the test queries."""
+    name = "half-ort-static"
+    choose(name)
+    run(deploy)
+    before = contents(Path("release"))
+    must_pass(*zip(texts("test"), ruled(name), strict=True))
+    run(deploy)
+    assert contents(Path("release")) == before
+
+
+@pytest.mark.usefixtures("choosing")
+def test_a_query_that_must_pass_and_does_not_keeps_the_earlier_release() -> None:
+    name = "half-ort-static"
+    choose("half-onnx")
+    run(deploy)
+    before = contents(Path("release"))
+    choose(name)
+    answers = dict(zip(texts("test"), ruled(name), strict=True))
+    first = next(text for text, intent in answers.items() if intent != "oos")
+    wanted = "music" if answers[first] != "music" else "alarm"
+    last = next(text for text, intent in answers.items() if intent == "oos")
+    good = [(text, intent) for text, intent in answers.items() if text not in (first, last)]
+    must_pass(*good, (first, wanted), (last, "weather"))
+    message = (
+        f"^{name} answers 2 of 40 queries of `must_pass` wrongly, so it is not deployed; "
+        f"'{first}' must be {wanted} and is {answers[first]}$"
+    )
+    with pytest.raises(PipelineError, match=message):
+        run(deploy)
+    assert contents(Path("release")) == before
+
+
+@pytest.mark.usefixtures("choosing")
+def test_a_long_query_that_must_pass_is_cut_in_the_error() -> None:
+    choose("half-onnx")
+    answer = Classifier(OnnxModel(Path("models/half-onnx")), Rule(["alarm", "music", "weather", "oos"], -99.0, 0.2))
+    given = answer("rain " * 500).intent
+    must_pass(("rain " * 500, "music" if given != "music" else "alarm"))
+    with pytest.raises(PipelineError, match=r"answers 1 of 1 queries") as error:
+        run(deploy)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("queries", "message"),
+    [
+        (
+            [{"text": "wake me", "intent": "alarms"}],
+            r"^`must_pass.queries\[0\].intent` is 'alarms'; allowed: one of the 4 intents of the data set, oos among",
+        ),
+        ([{"text": "wake me"}], r"^params.yaml has no `must_pass.queries\[0\].intent`"),
+        (
+            [{"text": "wake me", "intent": "alarm", "why": "x"}],
+            r"^unknown key `must_pass.*why` in params.yaml",
+        ),
+        ("wake me", "^`must_pass.queries` is 'wake me'; allowed: "),
+    ],
+)
+@pytest.mark.usefixtures("choosing")
+def test_queries_that_are_none_are_refused_by_key(queries: object, message: str) -> None:
+    choose("half-onnx")
+    setting("must_pass", {"queries": queries})(Path.cwd())
+    with pytest.raises(PipelineError, match=message) as error:
+        run(deploy)
+    assert len(str(error.value)) < 400
+    assert not Path("release").exists()

@@ -136,7 +136,8 @@ def test_what_the_maker_said_is_kept_but_for_the_accuracy_that_is_computed_anew(
 def test_which_queries_were_answered_rightly_is_kept(rows: dict[str, dict[str, Any]]) -> None:
     with Path("reports/correct.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert list(table[0]) == ["test_row", *VARIANTS]
+    assert list(table[0]) == ["test_row", "intent", *VARIANTS]
+    assert [line["intent"] for line in table] == [("alarm", "music", "weather", "oos")[label] for label in LABELS]
     assert [int(line["test_row"]) for line in table] == list(range(40))
     for name, row in rows.items():
         found = np.array([int(line[name]) for line in table])

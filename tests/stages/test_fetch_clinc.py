@@ -121,7 +121,8 @@ def test_the_sample_in_the_repository_is_the_one_that_conf_names(
     project: Path,
 ) -> None:
     folder = ROOT / "data/sample"
-    compose("dataset=sample", f"dataset.file={folder / 'sample.json'}", f"dataset.domains={folder / 'domains.json'}")
+    paths = {"file": folder / "sample.json", "domains": folder / "domains.json", "watched": folder}
+    compose("dataset=sample", *(f"dataset.{key}={path}" for key, path in paths.items()))
     run(fetch_clinc)
     report = json.loads((project / "reports/data.json").read_text())
     assert {split: (report[split]["in_scope"], report[split]["out_of_scope"]) for split in UPSTREAM} == {
@@ -141,7 +142,8 @@ def test_clinc150_is_the_one_that_conf_names(
     project: Path, monkeypatch: pytest.MonkeyPatch, config: str, train: tuple[int, int]
 ) -> None:
     monkeypatch.setenv("CLINC150_MIRROR", str(MIRROR))
-    compose(f"dataset={config}", f"dataset.domains={ROOT / 'data/clinc150-domains.json'}")
+    domains = ROOT / "data/clinc150-domains.json"
+    compose(f"dataset={config}", f"dataset.domains={domains}", f"dataset.watched={domains}")
     run(fetch_clinc)
     report = json.loads((project / "reports/data.json").read_text())
     assert {split: (report[split]["in_scope"], report[split]["out_of_scope"]) for split in UPSTREAM} == {
@@ -164,8 +166,6 @@ def spoilt(kind: str, folder: Path, overrides: list[str]) -> tuple[list[str], li
         own = write_data_set(folder, published)
         (folder / "domains.json").write_text(json.dumps({"daily": [name for name in WORDS if name != "oos"]}))
         return own, ["'music'", "no training row"]
-    if kind == "no out-of-scope query in training":
-        return write_data_set(folder, published | {"oos_train": []}), ["'oos'", "no training row"]
     if kind == "other rows":
         return ["dataset.rows_sha256=abc"], ["abc", setting(overrides, "rows_sha256"), "dataset.rows_sha256"]
     if kind == "another file":
@@ -191,7 +191,6 @@ def spoilt(kind: str, folder: Path, overrides: list[str]) -> tuple[list[str], li
     [
         "an intent in no domain",
         "an intent that training lacks",
-        "no out-of-scope query in training",
         "other rows",
         "another file",
         "no file",
@@ -213,19 +212,31 @@ def test_after_an_error_data_and_report_are_as_before(
     assert (contents(project / "data"), contents(project / "reports")) == before
 
 
-@pytest.mark.parametrize(
-    ("split", "message"),
-    [
-        ("val", "split validation has 0 queries in scope and 10 out of scope; thresholds and recalls need"),
-        ("test", "split test has 0 queries in scope and 10 out of scope; thresholds and recalls need"),
-        ("oos_val", "split validation has 30 queries in scope and 0 out of scope"),
-        ("oos_test", "split test has 30 queries in scope and 0 out of scope"),
-    ],
-)
-def test_a_split_without_queries_in_or_out_of_scope_is_refused(
-    project: Path, overrides: list[str], tmp_path: Path, split: str, message: str
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_without_queries_in_scope_is_refused(
+    project: Path, overrides: list[str], tmp_path: Path, split: str
 ) -> None:
-    """Thresholds and recalls are computed from both: better refused here than after the training."""
-    with pytest.raises(PipelineError, match=f"^{message}"):
-        fetch(overrides, *write_data_set(tmp_path / "own", micro_data_set() | {split: []}))
+    """Better refused here than after the training."""
+    with pytest.raises(PipelineError, match=f"^split {split} has 0 queries in scope and 10 out of scope; it needs"):
+        fetch(overrides, *write_data_set(tmp_path / "own", micro_data_set() | {UPSTREAM[split]: []}))
     assert contents(project / "data") == contents(project / "reports") == {}
+
+
+@pytest.mark.parametrize("without", [("oos_train", "oos_val", "oos_test"), ("oos_val",)])
+def test_queries_out_of_scope_may_be_absent(
+    project: Path, overrides: list[str], tmp_path: Path, without: tuple[str, ...]
+) -> None:
+    fetch(overrides, *write_data_set(tmp_path / "own", micro_data_set() | {key: [] for key in without}))
+    report = json.loads((project / "reports/data.json").read_text())
+    assert [report[split]["out_of_scope"] for split in UPSTREAM] == [
+        0 if f"oos_{theirs}" in without else count
+        for theirs, count in zip(UPSTREAM.values(), (20, 10, 10), strict=True)
+    ]
+    assert Corpus().intents.names[-1] == "oos"
+
+
+def test_a_file_that_dvc_would_not_watch_is_refused(project: Path, overrides: list[str], tmp_path: Path) -> None:
+    own = write_data_set(tmp_path / "own", micro_data_set())
+    with pytest.raises(PipelineError, match=r"^`dataset.watched` is '.*elsewhere', and `dataset.file`, '.*micro.json'"):
+        fetch(overrides, *own, f"dataset.watched={tmp_path / 'elsewhere'}")
+    assert contents(project / "data") == {}

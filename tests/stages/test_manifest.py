@@ -88,7 +88,7 @@ def test_models_left_out_of_the_variants_are_left_out_of_every_file() -> None:
     run(evaluate)
     left = [name for name in VARIANTS if not name.startswith("half-structured")]
     assert list(evaluated()) == list(read("reports/manifest.json")) == left
-    assert Path("reports/correct.csv").read_text().splitlines()[0].split(",") == ["test_row", *left]
+    assert Path("reports/correct.csv").read_text().splitlines()[0].split(",") == ["test_row", "intent", *left]
 
 
 @pytest.mark.parametrize(

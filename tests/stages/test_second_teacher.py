@@ -18,11 +18,16 @@ SECOND = "teacher-mpnet"
 
 @pytest.fixture(scope="module")
 def settings(overrides: list[str], tiny_checkpoint: Path) -> list[str]:
-    """Those of the tiny project with a second teacher, which reads the first token and has a linear head."""
+    """Those of the tiny project with a second teacher that students learn from; it reads the first token."""
     own = {"checkpoint": tiny_checkpoint, "package": "null", "revision": "null", "sha256": "null"}
     own |= {"pooling": "cls", "head": "linear", "epochs": 8, "batch_size": 8, "learning_rate": 0.005}
     rest = [override for override in overrides if not override.startswith("second_teacher")]
-    return [*rest, "second_teacher=mpnet", *(f"second_teacher.{key}={value}" for key, value in own.items())]
+    return [
+        *rest,
+        "second_teacher=mpnet",
+        f"variants.answers={SECOND}",
+        *(f"second_teacher.{key}={value}" for key, value in own.items()),
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,9 @@ def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     write("reports/evaluation.json", {"variants": evaluated})
     write("reports/manifest.json", manifest)
-    write("reports/latency.json", {"machine": {"cpu": "a chip"}, "multiply": {"tokens": {}}, "variants": timed})
+    machine = {"cpu": "a chip"}
+    latency = {"machine": machine, "multiply": {"tokens": {}}, "batch_size": 32, "variants": timed}
+    write("reports/latency.json", latency)
     return tmp_path
 
 
@@ -88,6 +90,7 @@ def test_a_row_is_all_that_the_three_files_say_and_what_follows_from_it(report: 
             "parameters": 17,
             "size_ratio_vs_teacher": pytest.approx(80 / TABLE[name][2], abs=1e-6),
             "deployable": "-onnx" in name or "-ort-" in name,
+            "peer": False,
             "pareto": name in FRONT,
         }
 
@@ -99,13 +102,30 @@ def test_rows_stand_in_the_order_of_the_table(report: dict[str, Any]) -> None:
 
 def test_the_machine_is_that_of_the_timings(report: dict[str, Any]) -> None:
     assert report["machine"] == {"cpu": "a chip"}
-    assert set(report) == {"machine", "best", "deployed", "budget", "variants"}
+    assert set(report) == {"machine", "best", "deployed", "batch_size", "budget", "variants"}
+    assert report["batch_size"] == 32
 
 
 def test_best_is_the_fastest_within_the_budget_and_the_most_accurate_of_a_tie(report: dict[str, Any]) -> None:
     """half-torch-dynamic is faster, but needs torch; half-ort-dynamic is faster by less than the tie."""
     assert report["best"] == report["deployed"] == "half-ort-static"
     assert report["budget"] == {"max_accuracy_drop": 0.03, "tie": 0.1}
+
+
+def test_a_peer_is_no_choice_and_hides_none(joined: Path) -> None:
+    """It is more accurate, smaller and faster than all."""
+    for path, key in (("evaluation", "variants"), ("latency", "variants"), ("manifest", None)):
+        content = read(f"reports/{path}.json")
+        rows = content[key] if key else content
+        rows["peer-tfidf"] = {**rows["half-ort-static"], "size_mb": 0.1, "p50_ms": 0.01}
+        if path == "evaluation":
+            rows["peer-tfidf"]["validation"] = {"expected_accuracy_with_rule": 0.999}
+        write(f"reports/{path}.json", content)
+    run(select)
+    report = read("reports/benchmark.json")
+    assert report["best"] == report["deployed"] == "half-ort-static"
+    assert {name for name, row in report["variants"].items() if row["pareto"]} == FRONT
+    assert [name for name, row in report["variants"].items() if row["peer"]] == ["peer-tfidf"]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +248,7 @@ def test_in_the_tiny_project_the_table_has_every_figure_of_the_contract(
     contract = {
         *("accuracy", "accuracy_with_rule", "in_scope_accuracy", "oos_recall", "size_mb", "time_avg_ms"),
         *("time_std_ms", "p50_ms", "p95_ms", "p99_ms", "speedup_vs_teacher", "size_ratio_vs_teacher"),
+        "queries_per_second",
     }
     for name, figures in report["variants"].items():
         assert set(figures) >= contract | {"folder", "parameters", "deployable", "pareto"}, name

@@ -40,6 +40,15 @@ def test_each_turn_is_an_untimed_and_a_timed_call_of_the_same_query() -> None:
     assert Counter(asked.calls) == {(name, query): 2 for name in NAMES for query in QUERIES}
 
 
+def test_what_needs_no_priming_is_called_once_a_turn() -> None:
+    asked = Asked()
+    batches = [QUERIES[:3], QUERIES[3:6]]
+    times = latency.interleaved({name: asked[name] for name in NAMES}, batches, 1, 0, primed=False)
+    assert len(asked.calls) == 3 * (1 + 2)
+    assert [query for _, query in asked.calls] == [batches[0]] * 6 + [batches[1]] * 3
+    assert {name: array.shape for name, array in times.items()} == dict.fromkeys(NAMES, (2,))
+
+
 def test_query_by_query_all_take_their_turn_in_an_order_drawn_anew() -> None:
     asked, _ = interleaved(QUERIES, warmup=0)
     turns = asked.calls[::2]
@@ -86,3 +95,7 @@ def test_the_summary_is_of_the_reference_query_and_of_the_real_ones() -> None:
         "p95_ms": 95.0,
         "p99_ms": 99.0,
     }
+
+
+def test_throughput_is_that_of_the_median_batch() -> None:
+    assert latency.throughput(np.array([10.0, 16.0, 1000.0]), 32) == pytest.approx(2000)

@@ -98,6 +98,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             subprocess.run(command, check=True)
         subprocess.run(["dvc", "repro", "-q"], check=True)
         commit("made")
+        assert lock.stale(Path()) is None
     return folder.parent
 
 
@@ -108,7 +109,6 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.chdir(tmp_path / "made/project")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "made/site"))
-    assert lock.stale(Path()) is None
     return Path.cwd()
 
 

@@ -13,7 +13,7 @@ from conftest import ROOT, contents, run_tool
 
 from intents.core import settings, table, techniques
 from intents.core.errors import PipelineError
-from intents.evaluation import threshold
+from intents.evaluation import must_pass, threshold
 from intents.training import distillation, student, trainer
 from stages import (
     augment,
@@ -30,7 +30,12 @@ from stages import (
 from tools import params
 
 # Of each group whose options stand side by side, the package with a module for each.
-PACKAGES = {"quantize": "intents.int8", "prune": "intents.pruning", "ort_quantize": "intents.onnx"}
+PACKAGES = {
+    "quantize": "intents.int8",
+    "prune": "intents.pruning",
+    "ort_quantize": "intents.onnx",
+    "peers": "intents.peers",
+}
 SCHEMAS = {
     "variants": table.Table,
     "run": trainer.Run,
@@ -47,6 +52,7 @@ SCHEMAS = {
     "benchmark": benchmark.Benchmark,
     "select": select.Select,
     "plot": plot.Plot,
+    "must_pass": must_pass.MustPass,
 }
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in ROOT.glob("conf/*/*.yaml") if path.stem != "default")
 
@@ -85,8 +91,8 @@ def schema_of(section: str) -> type:
 def sections(path: Path) -> list[str]:
     """The sections of a params.yaml; of techniques, one for each that is chosen."""
     content = yaml.safe_load(path.read_text())
-    inner = [f"{name}.{option}" for name in params.TECHNIQUES for option in content[name]]
-    return [name for name in content if name not in params.TECHNIQUES and content[name]] + inner
+    inner = [f"{name}.{option}" for name in params.SIDE_BY_SIDE for option in content[name]]
+    return [name for name in content if name not in params.SIDE_BY_SIDE and content[name]] + inner
 
 
 def replace(path: str, old: str, new: str) -> None:
@@ -144,7 +150,7 @@ def test_every_technique_has_an_option_of_its_name(group: str) -> None:
 
 
 def test_the_sections_are_those_that_may_stand_in_params() -> None:
-    assert {*SCHEMAS, *params.TECHNIQUES} == set(settings.SECTIONS)
+    assert {*SCHEMAS, *params.SIDE_BY_SIDE} == set(settings.SECTIONS)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import importlib
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,26 @@ def test_a_dvc_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PipelineError, match=r"`dvc status --quiet` ended with status \d+"):
         programs.dvc("status", "--quiet")
+
+
+def test_ctrl_c_waits_for_the_program_that_it_reaches_too(tmp_path: Path) -> None:
+    """As DVC, which puts away what it has begun."""
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\n"
+        "try:\n    pathlib.Path('begun').touch(); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(1); pathlib.Path('put away').touch()\n"
+    )
+    code = "import sys; from tools import programs; programs.run([sys.executable, 'slow.py'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        for _ in range(2000):
+            if (tmp_path / "begun").exists():
+                break
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+    assert (tmp_path / "put away").exists()

@@ -10,23 +10,26 @@ from intents.core import paths
 from intents.core.errors import PipelineError
 from tools import readme
 
+START, END = readme.markers("results")
+
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(readme, "readme_summary", lambda benchmark: f"best: {benchmark['best']}\n")
+    monkeypatch.setattr(readme, "BLOCKS", {"results": lambda benchmark: f"best: {benchmark['best']}\n"})
+    monkeypatch.setattr(readme.reading, "benchmark", readme.reading.load)  # no rows are needed here
     paths.BENCHMARK.parent.mkdir()
     paths.BENCHMARK.write_text(json.dumps({"best": "half"}))
-    readme.README.write_text(f"before\n{readme.START}{readme.END}\nafter\n")
+    readme.README.write_text(f"before\n{START}{END}\nafter\n")
 
 
 def test_what_stands_between_the_markers_is_replaced_and_then_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     run_tool(readme, monkeypatch)
-    assert readme.README.read_text() == f"before\n{readme.START}best: half\n{readme.END}\nafter\n"
+    assert readme.README.read_text() == f"before\n{START}best: half\n{END}\nafter\n"
     run_tool(readme, monkeypatch, "--check")
     paths.BENCHMARK.write_text(json.dumps({"best": "teacher"}))
     run_tool(readme, monkeypatch)
-    assert readme.README.read_text() == f"before\n{readme.START}best: teacher\n{readme.END}\nafter\n"
+    assert readme.README.read_text() == f"before\n{START}best: teacher\n{END}\nafter\n"
 
 
 def test_check_fails_on_other_results_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +39,7 @@ def test_check_fails_on_other_results_and_writes_nothing(monkeypatch: pytest.Mon
     assert readme.README.read_text() == before
 
 
-@pytest.mark.parametrize("text", ["no markers", f"{readme.START}", f"{readme.START}{readme.END}" * 2])
+@pytest.mark.parametrize("text", ["no markers", f"{START}", f"{START}{END}" * 2])
 def test_each_marker_must_be_there_once(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     readme.README.write_text(text)
     with pytest.raises(PipelineError, match="must hold each of the markers"):
@@ -46,4 +49,5 @@ def test_each_marker_must_be_there_once(monkeypatch: pytest.MonkeyPatch, text: s
 
 def test_the_projects_readme_has_the_markers() -> None:
     text = (ROOT / readme.README).read_text()
-    assert (text.count(readme.START), text.count(readme.END)) == (1, 1)
+    found = [(block, *map(text.count, readme.markers(block))) for block in ("headline", "results")]
+    assert found == [("headline", 1, 1), ("results", 1, 1)]

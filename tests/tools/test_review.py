@@ -262,6 +262,64 @@ def test_interval_of_the_accuracy_is_the_paired_one(committed: Path) -> None:
     assert high - low < 0.75 * 2 * 1.96 * unpaired
 
 
+def with_intents(number: int = 25) -> None:
+    """Say in correct.csv which of `number` intents each query has, 500 / number queries each."""
+    table = pd.read_csv(paths.CORRECT, index_col="test_row")
+    table.insert(0, "intent", np.repeat([f"intent_{place:02}" for place in range(number)], QUERIES // number))
+    table.to_csv(paths.CORRECT, index_label="test_row")
+
+
+def all_wrong(variant: str, intent: str) -> None:
+    """As if `variant` got every query of an intent wrong."""
+    table = pd.read_csv(paths.CORRECT, index_col="test_row")
+    table.loc[table["intent"] == intent, variant] = 0
+    table.to_csv(paths.CORRECT, index_label="test_row")
+
+
+@pytest.mark.parametrize("earlier", [True, False], ids=["both name intents", "the base is older"])
+def test_an_intent_that_got_worse_is_named_and_no_other(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], earlier: bool
+) -> None:
+    """half-onnx is deployed; it and the teacher are looked at, labels are not."""
+    with_intents()
+    if earlier:
+        commit()
+    right = int(pd.read_csv(paths.CORRECT).query("intent == 'intent_07'")["half-onnx"].sum())
+    all_wrong("half-onnx", "intent_07")
+    all_wrong("labels", "intent_09")
+    text = reviewed(monkeypatch, capsys)
+    table = text[text.index("| intent |") :].split("\n\n")[0].splitlines()
+    assert len(table) == 3
+    assert table[2].startswith(f"| `intent_07` | half-onnx | {right} of 20 | 0 of 20 | 0 | {right} | ")
+    assert table[2].endswith(" | **worse** |")
+    p = float(table[2].split(" | ")[6])
+    assert p == pytest.approx(50 * 2 * 0.5**right, rel=0.05)  # the smallest of 50 comparisons
+    assert "Of teacher and half-onnx, 50 comparisons:" in text
+
+
+def test_intents_that_moved_by_chance_are_not_named(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another training run: a tenth of the answers change, in any intent."""
+    with_intents(100)
+    table = pd.read_csv(paths.CORRECT, index_col="test_row")
+    draw = np.random.default_rng(5)
+    for name in ("teacher", "half-onnx"):
+        table[name] = np.where(draw.random(QUERIES) < 0.2, draw.random(QUERIES) < 0.5, table[name]).astype(int)
+    table.to_csv(paths.CORRECT, index_label="test_row")
+    assert "No intent moved beyond noise.\nOf teacher and half-onnx, 200 comparisons" in reviewed(monkeypatch, capsys)
+
+
+def test_without_intents_or_with_other_queries_nothing_is_said_of_them(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "intent moved" not in reviewed(monkeypatch, capsys)
+    with_intents()
+    assert "intent moved" in reviewed(monkeypatch, capsys)
+    on_another_data_set()
+    assert "intent moved" not in reviewed(monkeypatch, capsys)
+
+
 def test_it_reads_what_the_stages_write(
     built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

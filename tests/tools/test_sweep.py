@@ -3,15 +3,21 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, run_tool
+from dvc.exceptions import FileMissingError
 from matplotlib import pyplot as plt
+from safetensors.numpy import save
 
-from intents.core.errors import PipelineError
+from intents.core.errors import PipelineError, run_program
 from tools import sweep
+from tools.search import sweeps
 
 
 @pytest.mark.parametrize(
@@ -25,17 +31,17 @@ from tools import sweep
     ],
 )
 def test_a_list_is_one_value(override: str, expected: bool) -> None:
-    assert sweep.swept(override) is expected
+    assert sweeps.swept(override) is expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(8.0, "8"), (0.25, "0.25"), ("[1, 3, 5]", "[1, 3, 5]")])
 def test_values_are_shown_as_they_are_written(value: object, expected: str) -> None:
-    assert sweep.shown(value) == expected
+    assert sweeps.shown(value) == expected
 
 
 def test_layers_are_drawn_too() -> None:
     table = pd.DataFrame({"experiment": ["a", "b"], "student.half.layers": ["[1, 3, 5]", "[0, 2, 4]"], "m": [0.5, 0.6]})
-    figure = sweep.picture(table, ["student.half.layers"], "m", 0.01)
+    figure = sweeps.picture(table, ["student.half.layers"], "m", ["a"])
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["[1, 3, 5]", "[0, 2, 4]"]
     plt.close(figure)
 
@@ -65,9 +71,9 @@ def test_another_sweep_leaves_the_reports_of_the_first(tmp_path: Path) -> None:
     def table(name: str) -> pd.DataFrame:
         return pd.DataFrame({"experiment": [f"{name}-1", f"{name}-2"], "k": [1.0, 2.0], "m": [0.5, 0.6]})
 
-    sweep.write(tmp_path / "kd", table("kd"), ["k"], "m", ["k=1.0,2.0"], 100)
+    sweeps.write(tmp_path / "kd", table("kd"), ["k"], "m", ["k=1.0,2.0"], {})
     before = (tmp_path / "kd" / "sweep.csv").read_bytes()
-    sweep.write(tmp_path / "kd-big", table("kd-big"), ["k"], "m", ["--name", "kd-big", "k=1.0,2.0", "e=[1,2]"], 100)
+    sweeps.write(tmp_path / "kd-big", table("kd-big"), ["k"], "m", ["--name", "kd-big", "k=1.0,2.0", "e=[1,2]"], {})
     assert (tmp_path / "kd" / "sweep.csv").read_bytes() == before
     assert {path.name for path in (tmp_path / "kd-big").iterdir()} == {"README.md", "sweep.csv", "sweep.png"}
     page = (tmp_path / "kd-big" / "README.md").read_text()
@@ -76,17 +82,84 @@ def test_another_sweep_leaves_the_reports_of_the_first(tmp_path: Path) -> None:
     assert (
         "`make keep NAME=kd-big-2` its parameters into conf/, `e=[1,2]` among them." in page
     )  # set for the sweep, and applied with the rest
-    assert "standard error" not in page  # of a metric that may be anything
+    assert "interval" not in page  # of a metric that may be anything
 
 
-def test_the_page_tells_noise_from_a_difference(tmp_path: Path) -> None:
+def answered(name: str, wrong: list[int]) -> np.ndarray:
+    """The outcomes of 400 queries, all right but these."""
+    right = np.ones(400, dtype=bool)
+    right[wrong] = False
+    return right
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict"),
+    [
+        # Twice 20 and 30 wrong answers: only whether they are the same queries tells noise from a difference.
+        (list(range(30)), "No interval contains zero: the highest is told apart from every other."),
+        (list(range(100, 130)), "All intervals contain zero: this sweep does not tell the settings apart."),
+    ],
+)
+def test_settings_are_compared_over_the_same_queries(tmp_path: Path, wrong: list[int], verdict: str) -> None:
     metric = "half.validation.accuracy"
-    table = pd.DataFrame({"experiment": ["kd-1", "kd-2"], "k": [1.0, 2.0], metric: [0.5, 0.6]})
-    for queries, verdict in ((100, "that are not told apart"), (10, "this sweep does not tell the settings apart")):
-        sweep.write(tmp_path, table, ["k"], metric, ["k=1.0,2.0"], queries)
-        page = (tmp_path / "README.md").read_text()
-        assert f"standard error of {100 * (0.6 * 0.4 / queries) ** 0.5:.2f} points" in page
-        assert verdict in page
+    right = {"kd-1": answered("kd-1", wrong), "kd-2": answered("kd-2", list(range(20)))}
+    table = pd.DataFrame(
+        {"experiment": list(right), "k": [1.0, 2.0], metric: [outcome.mean() for outcome in right.values()]}
+    )
+    sweeps.write(tmp_path, table, ["k"], metric, ["k=1.0,2.0"], right)
+    page = (tmp_path / "README.md").read_text()
+    assert verdict in page
+    assert "| kd-1 | 1 | 92.50 % | -2.50 [" in page
+    assert "| kd-2 | 2 | 95.00 % |  |" in page
+
+
+def test_of_three_it_says_how_many_are_not_told_apart(tmp_path: Path) -> None:
+    metric = "half.validation.accuracy"
+    right = {"a": answered("a", []), "b": answered("b", [1]), "c": answered("c", list(range(50)))}
+    table = pd.DataFrame({"experiment": list(right), "k": [1.0, 2.0, 3.0], metric: [o.mean() for o in right.values()]})
+    sweeps.write(tmp_path, table, ["k"], metric, ["k=1.0,2.0,3.0"], right)
+    assert "1 of the 2 others have an interval that contains zero" in (tmp_path / "README.md").read_text()
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
+    """The validation logits of experiments, as DVC would give them; two queries of each of two labels."""
+    found: dict[str, np.ndarray] = {}
+
+    def read(path: str, rev: str, mode: str) -> bytes:
+        assert (path, mode) == ("data/logits/half.safetensors", "rb")
+        if rev not in found:
+            raise FileMissingError(path)
+        return save({"validation": found[rev].astype(np.float32)})
+
+    monkeypatch.setattr(sweep.dvc.api, "read", read)
+    monkeypatch.setattr(sweep, "Corpus", lambda: SimpleNamespace(labels=lambda _: np.array([0, 0, 1, 1])))
+    return found
+
+
+def test_outcomes_are_those_of_the_experiments_logits(cached: dict[str, np.ndarray]) -> None:
+    cached |= {"kd-1": np.eye(2)[[0, 1, 1, 1]], "kd-2": np.eye(2)[[0, 0, 1, 1]]}
+    metric = "half.validation.accuracy"
+    table = pd.DataFrame({"experiment": ["kd-1", "kd-2"], metric: [0.75, 1.0]})
+    assert {name: right.tolist() for name, right in sweep.outcomes(table, metric).items()} == {
+        "kd-1": [True, False, True, True],
+        "kd-2": [True, True, True, True],
+    }
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "names"),
+    [
+        ("half.size_mb", [0.75, 1.0], ["kd-1", "kd-2"]),  # no share of right answers
+        ("half.validation.accuracy", [0.75, 0.9], ["kd-1", "kd-2"]),  # of other queries than those here
+        ("half.validation.accuracy", [0.75, 1.0], ["kd-1", "kd-3"]),  # not in the cache here
+    ],
+)
+def test_where_the_outcomes_are_not_known_nothing_is_told_apart(
+    cached: dict[str, np.ndarray], metric: str, values: list[float], names: list[str]
+) -> None:
+    cached |= {"kd-1": np.eye(2)[[0, 1, 1, 1]], "kd-2": np.eye(2)[[0, 0, 1, 1]]}
+    assert sweep.outcomes(pd.DataFrame({"experiment": names, metric: values}), metric) == {}
 
 
 STATUS = """Task     Name      Created       Status
@@ -193,12 +266,92 @@ def test_what_an_earlier_sweep_of_that_name_left_behind_is_not_counted(monkeypat
     assert sweep.wait("kd", earlier={}) == {"Success": 2, "Failed": 1}
 
 
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A queue to which a sweep adds two tasks, beside one of an earlier sweep; what was queued, waited for, removed."""
+    seen = SimpleNamespace(tasks={"old": "Failed"}, queued=0, waited=[], removed=[], there=True)
+    seen.queueing = seen.waiting = None
+
+    def queue(*_: object) -> None:
+        seen.queued += 1
+        seen.tasks |= {"one": "Queued", "two": "Queued"}
+        if seen.queueing:
+            raise seen.queueing
+
+    def wait(name: str, earlier: list[str]) -> Counter[str]:
+        seen.waited.append(earlier)
+        if seen.waiting:
+            raise seen.waiting
+        return Counter(Success=2)
+
+    monkeypatch.setattr(sweep, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(sweep, "state", lambda: "as it is")
+    monkeypatch.setattr(sweep, "there", lambda _: seen.there)
+    monkeypatch.setattr(sweep, "look", lambda _: sweep.Queue(dict(seen.tasks), 1))
+    monkeypatch.setattr(sweep, "queue", queue)
+    monkeypatch.setattr(sweep, "wait", wait)
+    monkeypatch.setattr(sweep.programs, "dvc", lambda *words: seen.removed.append(words))
+    return seen
+
+
+def test_after_ctrl_c_the_same_command_waits_and_collects(interrupted: SimpleNamespace) -> None:
+    interrupted.waiting = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt, match="the queue's worker goes on with the sweep: the same command waits"):
+        sweep.run("kd", ["a=1,2"], "distill@half")
+    interrupted.waiting = None
+    interrupted.tasks |= {"one": "Success"}
+    assert sweep.run("kd", ["a=1,2"], "distill@half") == {"Success": 2}
+    assert interrupted.queued == 1
+    assert interrupted.waited == [["old"], ["old"]]
+    assert interrupted.removed == []
+
+
+def test_what_it_says_is_what_the_program_ends_with(
+    interrupted: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted.waiting = KeyboardInterrupt()
+    with pytest.raises(SystemExit) as ended:
+        run_program(lambda: sweep.run("kd", ["a=1,2"], "distill@half") and None)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.startswith("interrupted; the queue's worker goes on")
+
+
+def test_ctrl_c_while_it_queues_leaves_nothing_queued(interrupted: SimpleNamespace) -> None:
+    interrupted.queueing = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt, match="nothing of this sweep is queued"):
+        sweep.run("kd", ["a=1,2"], "distill@half")
+    assert interrupted.removed == [("queue", "remove", "one", "two")]
+    interrupted.queueing, interrupted.tasks = None, {"old": "Failed"}
+    assert sweep.run("kd", ["a=1,2"], "distill@half") == {"Success": 2}
+    assert interrupted.queued == 2
+
+
+def test_a_name_is_free_again_once_its_experiments_are_removed(interrupted: SimpleNamespace) -> None:
+    sweep.run("kd", ["a=1,2"], "distill@half")
+    interrupted.there, interrupted.tasks = False, {"one": "Success", "two": "Success"}
+    assert sweep.run("kd", ["a=1,3"], "distill@half") == {"Success": 2}
+    assert interrupted.queued == 2
+
+
+@pytest.mark.parametrize("change", ["values", "target", "code"])
+def test_another_sweep_of_that_name_is_refused_before_anything_is_queued(
+    interrupted: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    sweep.run("kd", ["a=1,2"], "distill@half")
+    if change == "code":
+        monkeypatch.setattr(sweep, "state", lambda: "edited")
+    values = ["a=1,3"] if change == "values" else ["a=1,2"]
+    with pytest.raises(PipelineError, match="the sweep kd was queued by another call, or from other code"):
+        sweep.run("kd", values, "distill@labels" if change == "target" else "distill@half")
+    assert interrupted.queued == 1
+
+
 @pytest.mark.parametrize(
     ("overrides", "student"),
     [([], "half"), (["student=distilbert"], "distilbert"), (["variants.student=labels"], "labels")],
 )
 def test_it_sweeps_over_the_distillation_of_the_main_student(
-    monkeypatch: pytest.MonkeyPatch, overrides: list[str], student: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, overrides: list[str], student: str
 ) -> None:
     asked = {}
 
@@ -206,6 +359,7 @@ def test_it_sweeps_over_the_distillation_of_the_main_student(
         raise PipelineError("far enough")
 
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sweep, "RECORDS", tmp_path)
     monkeypatch.setattr(sweep, "look", lambda _: sweep.Queue({}, 0))
     monkeypatch.setattr(sweep, "queue", lambda *arguments: asked.update(target=arguments[2]))
     monkeypatch.setattr(sweep, "wait", wait)
@@ -217,3 +371,18 @@ def test_it_sweeps_over_the_distillation_of_the_main_student(
 def test_with_nothing_to_sweep_over_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PipelineError, match="nothing to sweep over"):
         run_tool(sweep, monkeypatch, "distill.alpha=0.1")
+
+
+@pytest.mark.parametrize("name", ["é", "模", "a#b", "a?b", "a%20b"])
+def test_a_clone_where_dvc_cannot_queue_is_refused_before_anything_is_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    monkeypatch.setattr(sweep, "queue", lambda *_: pytest.fail("queued"))
+    with pytest.raises(PipelineError, match=r"the path .* has '.', .* allowed: ASCII without # \? %"):
+        run_tool(sweep, monkeypatch, "distill.alpha=0.1,0.5")
+
+
+def test_a_usual_path_is_not_refused(tmp_path: Path) -> None:
+    sweep.programs.check_path(tmp_path / "A folder/it's_1-2.3+4,5=6@7~(8)[9]&")

@@ -38,7 +38,7 @@ def test_the_loss_is_that_of_the_formula(alpha: float, temperature: float) -> No
         return SimpleNamespace(loss=torch.nn.functional.cross_entropy(logits, labels), logits=logits)
 
     engine = DistillationTrainer.__new__(DistillationTrainer)
-    engine.alpha, engine.temperature, engine.logits_alone = alpha, temperature, False
+    engine.alpha, engine.temperature, engine.logits_alone, engine.emphasis = alpha, temperature, False, 0.0
     inputs = {"labels": torch.from_numpy(labels), "teacher_logits": torch.from_numpy(teacher)}
     assert float(engine.compute_loss(model, inputs)) == pytest.approx(expected)  # type: ignore[arg-type]
     without = {"labels": torch.from_numpy(labels)}  # as validation has it
@@ -80,7 +80,13 @@ def test_a_run_is_of_the_alpha_the_temperature_and_the_schedule_of_its_settings(
     assert (found["schedule"], found["run"], found["scratch"]) == (settings, "run", tmp_path)
     assert found["callbacks"] == ["mine"]
     found["engine"](model="model")
-    assert found["engine"] == {"model": "model", "alpha": 0.3, "temperature": 2.5, "logits_alone": False}
+    assert found["engine"] == {
+        "model": "model",
+        "alpha": 0.3,
+        "temperature": 2.5,
+        "logits_alone": False,
+        "emphasis": 0.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -88,12 +94,12 @@ def test_a_run_is_of_the_alpha_the_temperature_and_the_schedule_of_its_settings(
     [
         ("alpha", -0.1, "a number from 0 to 1"),
         ("alpha", 1.1, "a number from 0 to 1"),
-        ("temperature", 0, "a number above 0"),
+        ("temperature", 0, "a number above 0 to 1000"),
         ("epochs", 0, "a whole number, 1 or more"),
         ("batch_size", 0, "a whole number, 1 or more"),
-        ("learning_rate", 0, "a number above 0"),
+        ("learning_rate", 0, "a number above 0 to 1"),
         ("warmup", 1, "a number from 0 to below 1"),
-        ("weight_decay", -1, "a number, 0 or more"),
+        ("weight_decay", -1, "a number from 0 to 10"),
     ],
 )
 def test_a_setting_out_of_its_range_is_refused(key: str, value: float, allowed: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from intents.core.errors import PipelineError
 from intents.data import corpus
 from intents.data.corpus import Corpus, Intents, Row
 from intents.models import checkpoints
@@ -36,5 +37,5 @@ def test_without_a_teacher_there_is_no_column_for_it(data: Corpus, tiny_checkpoi
 
 
 def test_logits_of_other_queries_are_refused(data: Corpus, tiny_checkpoint: Path) -> None:
-    with pytest.raises(ValueError, match="2 rows of teacher logits for 3 queries"):
+    with pytest.raises(PipelineError, match=r"the teacher answered 2 queries of train, and there are 3: .*dvc repro"):
         encode(data, "train", checkpoints.load_tokenizer(tiny_checkpoint), np.zeros((2, 3)))

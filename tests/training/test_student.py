@@ -19,6 +19,7 @@ from intents.training.trainer import Run
 NOTHING = {field.name: None for field in dataclasses.fields(Student)} | {
     "answers": "data/logits/teacher.safetensors",
     "objective": "labels_and_divergence",
+    "emphasis": 0.0,
 }
 SHAPE = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 24, "dropout": 0.0}
 DISTILL = {

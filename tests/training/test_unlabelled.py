@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from scipy.special import softmax
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -17,6 +18,17 @@ def test_the_loss_is_the_mean_over_batch_and_labels_and_sees_the_level() -> None
     student = torch.tensor([[1.0, 4.0], [2.0, 1.0]])
     assert squared_error(student, teacher).item() == pytest.approx((0 + 4 + 1 + 9) / 4)
     assert squared_error(teacher + 2, teacher).item() == pytest.approx(4)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_likely_answers_count_more_by_the_teachers_softmax(temperature: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(5, 7, generator=generator), 4 * torch.randn(5, 7, generator=generator)
+    s, t = student.double().numpy(), teacher.double().numpy()
+    weights = softmax(t / temperature, axis=1)
+    expected = ((s - t) ** 2).mean() + 0.3 * (weights * (s - t) ** 2).sum(axis=1).mean()
+    assert squared_error(student, teacher, 0.3, temperature).item() == pytest.approx(expected, rel=1e-5)
+    assert squared_error(student, teacher, 0.0, temperature).item() == pytest.approx(((s - t) ** 2).mean(), rel=1e-5)
 
 
 def rows() -> tuple[Dataset, PreTrainedTokenizerFast]:
@@ -34,7 +46,7 @@ def test_unlabelled_rows_come_last_with_the_teachers_answers() -> None:
     both = with_unlabelled(labelled, ["flight", "book book"], logits, tokenizer)
     assert both["input_ids"][:] == [[1, 2, 3], [3], [1, 1]]
     assert both["labels"][:] == [1, 0, 1]
-    assert both["teacher_logits"][1:] == logits.tolist()
+    assert both["teacher_logits"][1:].tolist() == logits.tolist()
     assert both.column_names == labelled.column_names
     assert with_unlabelled(labelled, [], logits[:0], tokenizer) is labelled
 

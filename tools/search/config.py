@@ -13,7 +13,8 @@ from yaml import YAMLError
 
 from intents.core import files, settings
 from intents.core.errors import PipelineError
-from intents.core.settings import Settings, above, at_least, between
+from intents.core.settings import Settings, above, at_least, between, seed_number
+from intents.training.distillation import HOTTEST
 
 CONFIG = Path("conf/tune.yaml")
 
@@ -21,7 +22,7 @@ CONFIG = Path("conf/tune.yaml")
 @dataclass(frozen=True, kw_only=True)
 class Search:
     trials: int = at_least(1)
-    seed: int = at_least(0)
+    seed: int = seed_number()
     study: str
     storage: str
     heartbeat: int = at_least(1)  # seconds
@@ -50,8 +51,8 @@ class Alpha:
 
 @dataclass(frozen=True, kw_only=True)
 class Temperature:
-    low: float = above(0)
-    high: float = above(0)
+    low: float = between(0, HOTTEST, open_low=True)
+    high: float = between(0, HOTTEST, open_low=True)
     step: float = above(0)
 
 
@@ -92,8 +93,8 @@ def load(**overrides: Any) -> tuple[Search, Space, Pruner]:
     path = files.require(CONFIG, "git checkout conf/tune.yaml")
     try:
         config = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())[:240]}") from None
     _require_keys(config, ["search", "space", "pruner"], "the file")
     _require_keys(config.space, PARAMETERS, "space")
     space = Space(

@@ -1,0 +1,44 @@
+"""A training whose loss is infinite or no number ends at once: what comes after it is a model of nothing."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Trainer
+
+from intents.core.errors import PipelineError
+
+# Settings that can make a training diverge, named where one does.
+SUSPECTS = (
+    *("learning_rate", "head_rate", "score_learning_rate", "range_learning_rate"),
+    *("out_of_scope_weight", "temperature", "alpha", "weight_decay"),
+)
+
+
+class FiniteTrainer(Trainer):
+    """A Trainer that ends at the first loss that is not finite: what comes after it is a model of nothing.
+
+    Raises:
+        PipelineError: the loss of a step or of an evaluation is infinite or none; the message has the settings.
+    """
+
+    settings: Any  # those of the run, set by `trainer.train`
+
+    def training_step(self, *inputs: Any, **more: Any) -> torch.Tensor:
+        loss = super().training_step(*inputs, **more)
+        if not torch.isfinite(loss):
+            raise diverged(self.settings, f"the loss is {loss.item()} in step {self.state.global_step + 1}")
+        return loss
+
+    def evaluate(self, *inputs: Any, **more: Any) -> dict[str, float]:
+        metrics = super().evaluate(*inputs, **more)
+        if not np.isfinite(metrics.get("eval_loss", 0.0)):
+            raise diverged(self.settings, f"the loss on validation is {metrics['eval_loss']}")
+        return metrics
+
+
+def diverged(settings: Any, what: str) -> PipelineError:
+    """The error of a training that diverged: what was seen, and the settings that may be why."""
+    values = {name: getattr(settings, name) for name in SUSPECTS if getattr(settings, name, None) is not None}
+    named = ", ".join(f"`{name}` {value:g}" for name, value in values.items())
+    return PipelineError(f"training diverged: {what}. It ran with {named}; a lower `learning_rate` comes first to try")

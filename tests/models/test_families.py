@@ -1,0 +1,237 @@
+"""families: each that is allowed goes through what the stages do to a model; others are refused before any training."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import compose, contents, run
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    AlbertConfig,
+    AutoModel,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+from intents.core.errors import PipelineError
+from intents.data.corpus import Intents
+from intents.int8 import kernels
+from intents.models import checkpoints, encoder, families, folder
+from intents.models.encoder import Kept
+from intents.models.narrow import narrow
+from intents.onnx import dynamic, export, graph
+from intents.onnx.common import WeightType, included
+from intents.serving.classifier import MODEL, OnnxModel
+from stages import finetune_teacher
+
+INTENTS = Intents.of({"daily": ["alarm", "music"]})
+QUERIES = ["wake me at seven", "play", "is it cold outside today, or is it not", ""]
+MAX_LENGTH = 24
+SIZES = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+SCHEME = kernels.Scheme(per_row=True, reduce_range=False, embeddings=True, float_layers=[])
+INT8 = {"per_channel": True, "reduce_range": False, "exclude": [], "min_agreement": 0.0}
+
+
+def configuration(family: str, pieces: int) -> PreTrainedConfig:
+    common: dict[str, Any] = {"vocab_size": pieces, "max_position_embeddings": 26, "initializer_range": 0.2}
+    behind = common | SIZES | {"pad_token_id": 1, "type_vocab_size": 1}
+    match family:
+        case "bert":
+            return BertConfig(**common, **SIZES)
+        case "distilbert":
+            return DistilBertConfig(**common, dim=32, n_layers=4, n_heads=2, hidden_dim=64)
+        case "roberta":
+            return RobertaConfig(**behind)
+        case "xlm-roberta":
+            return XLMRobertaConfig(**behind)
+        case "electra":
+            return ElectraConfig(**common, **SIZES, embedding_size=16)
+        case "mpnet":
+            return MPNetConfig(**common, **SIZES, pad_token_id=1)
+        case "albert":
+            return AlbertConfig(**common, **SIZES, embedding_size=16)
+    raise AssertionError(family)
+
+
+def words(family: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of the family's kind: byte-level BPE without merges, or WordPiece of letters."""
+    byte_level = "roberta" in family or family == "mpnet"
+    special = ["<s>", "<pad>", "</s>", "<unk>"] if byte_level else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    first, pad, last, unknown = special if byte_level else (special[2], special[0], special[3], special[1])
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if byte_level:
+        vocabulary = {piece: place for place, piece in enumerate([*special, *letters])}
+        made = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=unknown))
+        made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    else:
+        pieces = [*special, *letters, *(f"##{letter}" for letter in letters)]
+        vocabulary = {piece: place for place, piece in enumerate(pieces)}
+        made = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=unknown))
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [(first, vocabulary[first]), (last, vocabulary[last])]
+    made.post_processor = processors.TemplateProcessing(single=f"{first} $A {last}", special_tokens=ends)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token=pad, unk_token=unknown, cls_token=first, sep_token=last
+    )
+
+
+def checkpoint(family: str, target: Path) -> Path:
+    """A pretrained encoder of the family, tiny and with random weights, as a folder."""
+    torch.manual_seed(0)
+    tokenizer = words(family)
+    AutoModel.from_config(configuration(family, len(tokenizer))).save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return target
+
+
+def answers(model: Any, tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
+    batch = tokenizer(QUERIES, truncation=True, padding=True, return_token_type_ids=False, return_tensors="pt")
+    with torch.inference_mode():
+        return model(**batch).logits.numpy()  # type: ignore[no-any-return]
+
+
+# Each family once, and BERT's in both ways: an export takes seconds. None: the checkpoint's own classifier.
+THROUGH = [
+    ("bert", None),
+    ("bert", "mean"),
+    ("distilbert", None),
+    ("roberta", None),
+    ("xlm-roberta", "mean"),
+    ("electra", None),
+]
+
+
+def test_each_family_that_is_allowed_is_tried() -> None:
+    assert {family for family, _ in THROUGH} == set(families.FAMILIES)
+
+
+@pytest.mark.parametrize(("family", "pooling"), THROUGH)
+def test_a_family_goes_through_all_stages(family: str, pooling: str | None, tmp_path: Path) -> None:
+    """Fine-tuned, halved, cut down, int8 in PyTorch, exported, fused, int8 in ONNX Runtime: as the stages call it."""
+    source = checkpoint(family, tmp_path / "checkpoint")
+    assert checkpoints.locate(str(source), None, None, None) == source
+    tokenizer = checkpoints.load_tokenizer(source, MAX_LENGTH)
+    if pooling is None:
+        model = checkpoints.load_classifier(source, INTENTS)
+    else:
+        model = finetune_teacher.pooled.PooledClassifier.from_encoder(source, pooling=pooling, num_labels=3)
+    families.check_family(model.config, "teacher.checkpoint")
+    families.check_length(model.config, MAX_LENGTH, "teacher.max_length", "it")
+    families.check_tokenizer(model, tokenizer, source)
+
+    batch = tokenizer(QUERIES, padding=True, truncation=True, return_token_type_ids=False, return_tensors="pt")
+    model.train()(**batch, labels=torch.tensor([0, 1, 2, 2])).loss.backward()
+    half = encoder.keep_layers(model.eval(), [1, 3], "student.half.layers")
+    half.save_pretrained(tmp_path / "half")
+    folder.save_tokenizer(tmp_path / "half", tokenizer)
+    expected = answers(encoder.load_classifier(tmp_path / "half"), tokenizer)
+    np.testing.assert_allclose(expected, answers(half, tokenizer), atol=1e-5)
+
+    cut = encoder.shrink(encoder.load_classifier(tmp_path / "half"), [Kept([1], list(range(40)))] * 2)
+    cut.save_pretrained(tmp_path / "cut")
+    found = answers(encoder.load_classifier(tmp_path / "cut"), tokenizer)
+    np.testing.assert_allclose(found, answers(cut, tokenizer), atol=1e-5)
+    assert np.isfinite(answers(kernels.quantize(encoder.load_classifier(tmp_path / "half"), SCHEME), tokenizer)).all()
+    if "electra" not in family:  # whose word vectors are narrower than its layers
+        assert (
+            narrow(model, hidden=16, layers=1, heads=2, feed_forward=16).config.pad_token_id == tokenizer.pad_token_id
+        )
+
+    served = tmp_path / "onnx"
+    served.mkdir()
+    export.write(encoder.load_classifier(tmp_path / "half", attention="eager"), served / MODEL, 20)
+    folder.copy_tokenizer(tmp_path / "half", served)
+    onnx = OnnxModel(served)
+    np.testing.assert_allclose(np.stack([onnx.logits(query) for query in QUERIES]), expected, atol=1e-3)
+    np.testing.assert_allclose(onnx.logits_padded(QUERIES), expected, atol=1e-3)
+    assert graph.fuse(served / MODEL, tmp_path / "fused.onnx")
+    int8 = Path(shutil.copytree(served, tmp_path / "int8"))
+    technique = dynamic.Settings(weight_type=WeightType.QInt8, **INT8)
+    nodes = included(tmp_path / "fused.onnx", [], "exclude")
+    technique.quantizer(tmp_path / "fused.onnx", QUERIES, onnx.inputs)(int8 / MODEL, nodes)
+    assert np.isfinite(OnnxModel(int8).logits_by_length(QUERIES)).all()
+
+
+@pytest.fixture
+def project_of(project: Path, built_once: Path, overrides: list[str]) -> Path:
+    """A project with its data, as the current folder."""
+    shutil.copytree(built_once / "data/clinc", project / "data/clinc")
+    return project
+
+
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [
+        ("albert", "distill cannot take layers of it"),
+        ("mpnet", "prune does not know its layers, and ort-quantize cannot fuse"),
+    ],
+)
+def test_a_family_that_a_later_stage_cannot_take_is_refused_before_training(
+    project_of: Path, overrides: list[str], family: str, reason: str
+) -> None:
+    source = checkpoint(family, project_of / "checkpoint")
+    compose(*overrides, f"teacher.checkpoint={source}", "teacher.max_length=16")
+    before = contents(project_of)
+    with pytest.raises(
+        PipelineError, match=rf"`teacher.checkpoint` is a model of the family '{family}': {reason}"
+    ) as e:
+        run(finetune_teacher)
+    assert "allowed: bert, distilbert, roberta, xlm-roberta, electra; as `second_teacher`" in str(e.value)
+    assert len(str(e.value)) <= 400
+    assert contents(project_of) == before
+
+
+@pytest.mark.parametrize("family", ["mpnet", "albert"])
+def test_as_second_teacher_it_is_taken(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    compose("second_teacher=mpnet", "second_teacher.max_length=16")
+    teacher = finetune_teacher.checked("second_teacher")
+    finetune_teacher.check(teacher, checkpoint(family, tmp_path / "own"), "second_teacher", converted=False)
+
+
+@pytest.mark.parametrize(
+    ("family", "longest"),
+    [("bert", 26), ("distilbert", 26), ("electra", 26), ("roberta", 24), ("xlm-roberta", 24), ("mpnet", 24)],
+)
+def test_the_longest_input_is_that_which_the_model_can_read(family: str, longest: int) -> None:
+    config = configuration(family, 300)
+    assert families.positions(config) == longest
+    model = AutoModel.from_config(config)
+    with torch.inference_mode():
+        assert model(torch.full((1, longest), 5)).last_hidden_state.shape[1] == longest
+        with pytest.raises((IndexError, RuntimeError)):
+            model(torch.full((1, longest + 1), 5))
+
+
+def test_more_tokens_than_positions_are_refused_before_training(
+    project_of: Path, overrides: list[str], tiny_checkpoint: Path
+) -> None:
+    """Its tokenizer would let them through: trained and exported on short queries, it fails on the first long one."""
+    compose(*overrides, "teacher.max_length=65")
+    with pytest.raises(PipelineError, match=r"`teacher.max_length` is 65, but .* reads 64 tokens; allowed: up to 64"):
+        run(finetune_teacher)
+    assert not (project_of / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "allowed"), [(10, False), (400, False), (516, True), (520, True), (600, True), (1100, False)]
+)
+def test_a_tokenizer_of_another_model_is_refused(pieces: int, allowed: bool, tmp_path: Path) -> None:
+    """Too few pieces are a made-up vocabulary, too many ids fail in the middle of training; tables are padded."""
+    tokenizer = words("bert")
+    model = AutoModel.from_config(configuration("bert", pieces))
+    assert len(tokenizer) == 516
+    if allowed:
+        families.check_tokenizer(model, tokenizer, tmp_path)
+        return
+    with pytest.raises(PipelineError, match=rf"has 516 pieces, numbered to 515, and the model {pieces} word vectors"):
+        families.check_tokenizer(model, tokenizer, tmp_path)

@@ -1,0 +1,165 @@
+"""repro: what `dvc repro` does, with several stages at once.
+
+python -m tools.repro --jobs 2
+
+DVC runs one stage after another, also where neither waits for the other. Here every stage whose inputs are ready is
+started, so many at a time: by `dvc repro --single-item`, so that what is up to date is skipped, and dvc.lock is
+written, as ever. The bytes are the same. A stage that reads the clock runs alone. What a stage prints is in
+.dvc/tmp/repro/; where a person looks on, its last line is shown while it runs.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import networkx
+import rich
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from intents.core.errors import Parser, PipelineError, run_program
+from tools import lock, programs
+
+ALONE = ("benchmark",)  # what runs beside it would be measured too
+LOGS = Path(".dvc/tmp/repro")
+# A thread that waits for the others of its own training sleeps, and leaves the core to another one.
+SLEEP_WHILE_WAITING = {"OMP_WAIT_POLICY": "passive"}
+
+LOOK_S = 1.0  # how often the running stages' logs are looked at
+TAIL = 400  # bytes of a log that its last line is looked for in
+
+Plan = Mapping[str, set[str]]  # {stage: the stages that it waits for}
+
+
+def plan(repo: Repo) -> Plan:
+    """The stages that changed and all that are downstream of them, each with those of them that it waits for."""
+    names = {stage: stage.addressing for stage in repo.index.stages}
+    graph = networkx.relabel_nodes(repo.index.graph, names)  # from a stage to those that it reads
+    changed = set(repo.status()) & set(graph)
+    chosen = changed.union(*(networkx.ancestors(graph, name) for name in changed))
+    return {name: set(graph.successors(name)) & chosen for name in chosen}
+
+
+def run(
+    stages: Plan, jobs: int, make: Callable[[str], bool], look: Callable[[set[str]], None] = lambda _: None
+) -> str | None:
+    """Make all stages, up to `jobs` at once; the first that failed, or None.
+
+    Of those that are ready, the one that most others wait for comes first. After a failure no further stage is begun.
+
+    Args:
+        make: makes one stage and says whether it went well; called from several threads.
+        look: called with the stages that are running, now and then.
+    """
+    behind = networkx.DiGraph((name, other) for other, names in stages.items() for name in names)
+    behind.add_nodes_from(stages)
+    rank = {name: (-len(networkx.descendants(behind, name)), name) for name in stages}
+    order = TopologicalSorter(stages)
+    order.prepare()
+    ready: list[str] = []
+    running: dict[Future[bool], str] = {}
+    failed: str | None = None
+    with ThreadPoolExecutor(jobs) as pool:
+        while order.is_active():
+            ready = sorted([*ready, *order.get_ready()], key=rank.__getitem__)
+            while ready and not failed and len(running) < jobs and not set(running.values()) & set(ALONE):
+                together = [name for name in ready if name not in ALONE or not running]
+                if not together:
+                    break
+                ready.remove(together[0])
+                running[pool.submit(make, together[0])] = together[0]
+            if not running:
+                break
+            look(set(running.values()))
+            for future in wait(running, LOOK_S, FIRST_COMPLETED).done:
+                name = running.pop(future)
+                if future.result():
+                    order.done(name)
+                else:
+                    failed = failed or name
+    return failed
+
+
+def log_of(name: str) -> Path:
+    return LOGS / f"{name}.log"
+
+
+def last_line(name: str) -> str:
+    """What a stage printed last; a progress bar writes line over line."""
+    try:
+        end = log_of(name).read_bytes()[-TAIL:].decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return next((line for line in reversed(end.replace("\r", "\n").split("\n")) if line.strip()), "").strip()
+
+
+def make_stage(name: str) -> bool:
+    """Run one stage, with what it prints in its log; a line says how it ended."""
+    began = time.monotonic()
+    with log_of(name).open("wb") as log:
+        done = subprocess.run(
+            ["dvc", "--wait-for-lock", "repro", "--single-item", name],
+            env=SLEEP_WHILE_WAITING | programs.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    took = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - began))
+    rich.print(f"{took}  {name}{'' if done.returncode == 0 else '  failed'}")
+    return done.returncode == 0
+
+
+def run_in_sight(stages: Plan, jobs: int) -> str | None:
+    """`run`, with a bar for the whole and, on a terminal, a line for each stage that is running."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[last]}", markup=False)) as bar:
+        whole = bar.add_task("stages", total=len(stages), last="")
+        shown: dict[str, TaskID] = {}
+
+        def look(running: set[str]) -> None:
+            for name in set(shown) - running:
+                bar.remove_task(shown.pop(name))
+            for name in sorted(running):
+                if name not in shown:
+                    shown[name] = bar.add_task(name, total=None, last="")
+                bar.update(shown[name], last=last_line(name))
+
+        def make(name: str) -> bool:
+            went_well = make_stage(name)
+            bar.advance(whole)
+            return went_well
+
+        return run(stages, jobs, make, look)
+
+
+def main() -> None:
+    parser = Parser("tools.repro", __doc__)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once (default: one for each core)")
+    jobs = parser.parse_args().jobs
+    if jobs < 1:
+        parser.error(f"--jobs is {jobs}; allowed: 1 or more")
+    if jobs == 1:
+        programs.dvc("repro")
+        return
+    lock.quiet()
+    try:
+        with Repo() as repo:
+            stages = plan(repo)
+    except DvcException as error:
+        raise PipelineError(lock.one_line(error)) from error
+    LOGS.mkdir(parents=True, exist_ok=True)
+    print(f"{len(stages)} stages to make or to check, {jobs} at once; their output is in {LOGS}/", flush=True)
+    if failed := run_in_sight(stages, jobs):
+        print(log_of(failed).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+        raise PipelineError(f"stage {failed} failed; what it printed stands above and in {log_of(failed)}")
+
+
+if __name__ == "__main__":
+    run_program(main)
