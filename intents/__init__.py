@@ -6,3 +6,7 @@ import os
 # spinning made training several times slower, and with nothing else it gains nothing. It must be set before torch
 # is loaded, and changes no result.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# ONNX Runtime reports on its use to Microsoft, and keeps an identifier of the machine in the user's folder, unless this
+# is set before it is loaded (microsoft/onnxruntime#27379). Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -28,7 +28,7 @@ SAMPLE = Path("data/sample/sample.json")
 TICK = 0.001  # seconds between looks at what is due
 LONGEST = 0.1  # seconds; a load is held while 99 % of the answers come in less
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the answers a second when the next follows at once
-AFTER = 20  # seconds in which what was sent must be answered when no more is due
+AFTER = 20  # seconds for what is still to be sent and answered when no more is due
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Outcome:
     latencies: list[float] = field(default_factory=list)  # seconds, of what was answered with 200
     statuses: Counter[int] = field(default_factory=Counter)
     lost: int = 0  # sent, and never answered
+    unsent: int = 0  # due, and never sent: no connection was free
     memory: list[float] = field(default_factory=list)  # MiB of the service, once a second
 
     def percentile(self, share: float) -> float:
@@ -47,7 +48,9 @@ class Outcome:
         return float(np.percentile(self.latencies, share) * 1000) if self.latencies else float("inf")
 
     def held(self) -> bool:
-        return set(self.statuses) == {200} and not self.lost and self.percentile(99) < LONGEST * 1000
+        return (
+            set(self.statuses) == {200} and not self.lost and not self.unsent and self.percentile(99) < LONGEST * 1000
+        )
 
 
 class Connection(asyncio.Protocol):
@@ -99,32 +102,40 @@ class Load:
             for _ in range(self._connections)
         ]
         begun = last = time.perf_counter()
-        due = 0  # requests so far
-        while (now := time.perf_counter()) < begun + seconds or (
-            self._sent > self._done + self._outcome.lost and now < begun + seconds + AFTER
+        self._end = begun + seconds
+        self._endless = rate == float("inf")
+        total = 0 if self._endless else round(rate * seconds)
+        while self._endless and self.idle:
+            self._ask(self.idle.popleft(), begun)
+        while (now := time.perf_counter()) < self._end or (
+            (self._sent < total or self._sent > self._done + self._outcome.lost) and now < self._end + AFTER
         ):
-            if now < begun + seconds:
-                due = self._sent + len(self.idle) if rate == float("inf") else int((now - begun) * rate) + 1
-            while self.idle and self._sent < due:
-                at = now if rate == float("inf") else begun + self._sent / rate
-                self._sent += 1
-                self.idle.popleft().ask(self._requests[self._sent % len(self._requests)], at)
+            while self.idle and self._sent < min(total, int((now - begun) * rate) + 1 if total else 0):
+                self._ask(self.idle.popleft(), begun + self._sent / rate)
             if now >= last + 1:
                 self._outcome.memory.append(process.memory_info().rss / 2**20)
                 last = now
-            await asyncio.sleep(TICK if rate < float("inf") else 0)
+            await asyncio.sleep(TICK)
         self._outcome.seconds = time.perf_counter() - begun
         self._outcome.lost = self._sent - self._done
+        self._outcome.unsent = max(total - self._sent, 0)
         for connection in opened:
             connection.transport.abort()
         return self._outcome
+
+    def _ask(self, connection: Connection, due: float) -> None:
+        self._sent += 1
+        connection.ask(self._requests[self._sent % len(self._requests)], due)
 
     def answered(self, connection: Connection, due: float, status: int) -> None:
         self._done += 1
         self._outcome.statuses[status] += 1
         if status == 200:
             self._outcome.latencies.append(time.perf_counter() - due)
-        self.idle.append(connection)
+        if self._endless and (now := time.perf_counter()) < self._end:
+            self._ask(connection, now)
+        else:
+            self.idle.append(connection)
 
     def closed(self, connection: Connection) -> None:
         if connection.due >= 0:
@@ -179,14 +190,14 @@ async def measured(load: Load, process: psutil.Process, seconds: float) -> list[
 
 def table(found: list[tuple[str, Outcome]]) -> str:
     lines = [
-        "load               offered/s  answers/s   p50 ms   p99 ms    200    503  others  lost  MiB, first to last"
+        "load               offered/s  answers/s   p50 ms   p99 ms    200    503  others  lost  unsent  MiB, first-last"
     ]
     for name, one in found:
         others = sum(one.statuses.values()) - one.statuses[200] - one.statuses[503]
         lines.append(
             f"{name:17} {one.offered:10.0f} {one.statuses[200] / one.seconds:10.0f} {one.percentile(50):8.2f} "
-            f"{one.percentile(99):8.2f} {one.statuses[200]:6} {one.statuses[503]:6} {others:7} {one.lost:5}  "
-            + (f"{one.memory[0]:.0f} to {one.memory[-1]:.0f}" if one.memory else "")
+            f"{one.percentile(99):8.2f} {one.statuses[200]:6} {one.statuses[503]:6} {others:7} {one.lost:5} "
+            f"{one.unsent:7}  " + (f"{one.memory[0]:.0f} to {one.memory[-1]:.0f}" if one.memory else "")
         )
     return "\n".join(lines)
 

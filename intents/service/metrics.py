@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intents.serving.classifier import Answer
@@ -12,6 +12,7 @@ from intents.serving.classifier import Answer
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 TOGETHER = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 RECENT = 1000  # queries
+disable_created_metrics()  # else each figure has another that says when it began
 
 
 class Metrics:

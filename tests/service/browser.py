@@ -4,12 +4,15 @@ import base64
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from service.running import WAIT, until
 
 # The browser reads descriptor 3 and writes descriptor 4: a program that puts them there, and becomes the browser.
 START = """
@@ -36,7 +39,7 @@ class Page:
     """
 
     def __init__(self, read: int, write: int) -> None:
-        self._read, self._write, self._number, self._session = os.fdopen(read, "rb"), write, 0, ""
+        self._read, self._write, self._number, self._session = read, write, 0, ""
         self._begun = b""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -58,7 +61,8 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._begun:
-            some = self._read.read1(1 << 16)
+            assert select.select([self._read], [], [], WAIT)[0], "the browser does not answer"
+            some = os.read(self._read, 1 << 16)
             assert some, "the browser has ended"
             self._begun += some
         content, _, self._begun = self._begun.partition(b"\0")
@@ -68,21 +72,18 @@ class Page:
         return found
 
     def value(self, expression: str) -> Any:
-        """What an expression of JavaScript is on the page; a promise is waited for."""
-        found = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        """What an expression of JavaScript is on the page."""
+        found = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def open(self, url: str) -> None:
         self._call("Page.navigate", url=url)
-        self.until("document.readyState === 'complete'")
+        self.until(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def until(self, expression: str) -> None:
-        """Wait until an expression is true."""
-        watch = (
-            f"new Promise(done => {{ const look = () => ({expression}) ? done(true) : setTimeout(look, 20); look() }})"
-        )
-        assert self.value(watch)
+        """Wait until an expression is true. It is asked again and again: a promise would be lost with its page."""
+        until(lambda: self.value(f"Boolean({expression})"))
 
     def type(self, text: str) -> None:
         """Type into what has the focus, and press Enter."""

@@ -152,7 +152,7 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert re.findall(r"""(?:src|href|action)=["']?([^"'> ]+)""", answer.text) == ["data:,"]
     assert "url(" not in answer.text
-    assert "http" not in answer.text.replace("https", "http").split("<script>")[0]
+    assert not re.search("https?:", answer.text)
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy

@@ -129,6 +129,14 @@ def test_it_loads_nothing_of_the_pipeline() -> None:
     assert ours == {"intents.core", "intents.service", "intents.serving"}
 
 
+def test_it_leaves_nothing_in_the_folder_of_its_user(tmp_path: Path) -> None:
+    """ONNX Runtime would leave an identifier of the machine there, and send it; it does not where CI is set."""
+    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH")}
+    code = "import intents.service.__main__ as service; service.Classifier.load(service.paths.RELEASE)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment | {"HOME": str(tmp_path)}, check=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 def pinned(name: str) -> set[str]:
     lines = (ROOT / name).read_text().splitlines()
     return {line.split("#")[0].strip() for line in lines if "==" in line}

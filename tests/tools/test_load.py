@@ -48,7 +48,7 @@ def outcome(rate: float, seconds: float, statuses: list[int], connections: int =
 def test_all_that_is_due_is_sent_and_counted() -> None:
     found, asked = outcome(200, 0.5, [200])
     assert asked == found.statuses[200] == len(found.latencies) == 100
-    assert found.lost == 0
+    assert found.lost == found.unsent == 0
     assert found.statuses == {200: 100}
     assert 0 < found.percentile(50) <= found.percentile(99)
 
@@ -70,6 +70,7 @@ def test_what_is_sent_and_never_answered_is_lost(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(load, "AFTER", 0.2)
     found, asked = outcome(100, 0.3, [200, 200, 0])
     assert found.lost == asked - found.statuses[200] == 4  # each took its connection along
+    assert found.unsent == 30 - asked == 18
     assert not found.held()
 
 
