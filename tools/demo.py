@@ -4,6 +4,8 @@ In:  the files that Git knows of (with your edits), conf/demo.yaml.
 Out: .demo/, a project of its own with data/, models/, release/ and reports/. Run again, it only does what changed.
 """
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from intents.core.errors import Parser, PipelineError, run_program
 from intents.core.settings import PARAMS
-from tools import params, programs
+from tools import params, programs, repro
 
 DEMO = Path(".demo")
 CONFIG = "demo"
@@ -63,7 +65,8 @@ def run(folder: Path, *command: str) -> None:
 def main() -> None:
     Parser("tools.demo", __doc__).parse_args()
     create(DEMO)
-    run(DEMO, "dvc", "repro")
+    with contextlib.chdir(DEMO):
+        repro.everything(os.cpu_count() or 1)
     run(DEMO, sys.executable, "-m", "intents.serving", QUERY)
     print(f"\nThe demo's report is {DEMO}/reports/report.md, its pictures are in {DEMO}/reports/figures/.")
 

@@ -139,12 +139,12 @@ def run_in_sight(stages: Plan, jobs: int) -> str | None:
         return run(stages, jobs, make, look)
 
 
-def main() -> None:
-    parser = Parser("tools.repro", __doc__)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once (default: one for each core)")
-    jobs = parser.parse_args().jobs
-    if jobs < 1:
-        parser.error(f"--jobs is {jobs}; allowed: 1 or more")
+def everything(jobs: int) -> None:
+    """Make what is not up to date in the project of the current folder, `jobs` stages at once.
+
+    Raises:
+        PipelineError: a stage failed, or DVC finds no project that it can read.
+    """
     if jobs == 1:
         programs.dvc("repro")
         return
@@ -155,10 +155,19 @@ def main() -> None:
     except DvcException as error:
         raise PipelineError(lock.one_line(error)) from error
     LOGS.mkdir(parents=True, exist_ok=True)
-    print(f"{len(stages)} stages to make or to check, {jobs} at once; their output is in {LOGS}/", flush=True)
+    print(f"{len(stages)} stages to make or to check, {jobs} at once; what they print is in {LOGS}/", flush=True)
     if failed := run_in_sight(stages, jobs):
         print(log_of(failed).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
         raise PipelineError(f"stage {failed} failed; what it printed stands above and in {log_of(failed)}")
+
+
+def main() -> None:
+    parser = Parser("tools.repro", __doc__)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once (default: one for each core)")
+    jobs = parser.parse_args().jobs
+    if jobs < 1:
+        parser.error(f"--jobs is {jobs}; allowed: 1 or more")
+    everything(jobs)
 
 
 if __name__ == "__main__":

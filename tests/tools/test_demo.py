@@ -1,5 +1,6 @@
 """demo: the pipeline runs in a copy; the checkout keeps its parameters and results."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from conftest import contents, run_tool
 
 from intents.core.errors import PipelineError
-from tools import demo
+from tools import demo, repro
 
 TRACKED = {
     ".dvc/config": "",
@@ -119,7 +120,7 @@ def test_the_copy_is_composed_run_and_asked_and_the_checkout_stays(
     assert Path(".demo/params.yaml").read_text() == "plot:\n  dpi: 50\n"
     assert Path(".demo/.git").is_dir()
     folder = checkout / ".demo"
-    assert dvc_log.read_text().splitlines() == [f"{folder} dvc config hydra.config_name demo", f"{folder} dvc repro"]
+    assert dvc_log.read_text().splitlines() == [f"{folder} dvc config hydra.config_name demo", f"{folder} all stages"]
     assert "asked ['my card got stolen, please block it']" in capfd.readouterr().out
 
 
@@ -130,14 +131,28 @@ def test_a_second_run_keeps_the_copys_repository(
     (checkout / ".demo/.git/kept").write_text("")
     run_tool(demo, monkeypatch)
     assert (checkout / ".demo/.git/kept").is_file()
-    assert dvc_log.read_text().count("dvc repro") == 2
+    assert dvc_log.read_text().count("all stages") == 2
 
 
 @pytest.mark.usefixtures("checkout", "dvc_log")
-def test_a_command_that_fails_ends_it_and_is_named(
+def test_a_stage_that_fails_ends_it_and_nothing_is_asked(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("DVC_STATUS", "3")
-    with pytest.raises(PipelineError, match=r"`dvc repro` ended with status 3; the copy is in \.demo/"):
+    def failing(_: int) -> None:
+        raise PipelineError("stage distill@half failed")
+
+    monkeypatch.setattr(repro, "everything", failing)
+    with pytest.raises(PipelineError, match="stage distill@half failed"):
         run_tool(demo, monkeypatch)
     assert "asked" not in capfd.readouterr().out
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_command_that_fails_ends_it_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "dvc"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    with pytest.raises(PipelineError, match=r"`dvc config hydra.config_name demo` ended with status 3; the copy is in"):
+        run_tool(demo, monkeypatch)
