@@ -1,4 +1,5 @@
-# Every target sets up .venv by itself, the first time and whenever requirements.txt has changed.
+# Targets set up .venv by themselves, the first time and whenever requirements.txt has changed; predict and serve without
+# a .venv set up smaller ones.
 PYTHON ?= python3
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
