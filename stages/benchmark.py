@@ -1,4 +1,4 @@
-"""benchmark: every variant's speed, measured side by side. The clock, and nothing that could be had without it.
+"""benchmark: every variant's speed and memory, measured side by side. Nothing that can be computed without running it.
 
 In:  reports/manifest.json and the models that it names, data/clinc/.
 Out: reports/latency.json (the machine, and per variant the figures) and reports/timings.csv (every timed call):
@@ -6,7 +6,7 @@ Out: reports/latency.json (the machine, and per variant the figures) and reports
 
 All variants take turns, tokenizer included. One query at a time: the calls of one reference query (time_avg_ms ±
 time_std_ms), and a few hundred real queries (p50, p95, p99). Batches of real queries: queries_per_second. Deployable
-variants are also started as a program, anew each time: first_answer_ms, and peak_memory_mb in MiB.
+variants are also started as a program, each time a new one: first_answer_ms, and peak_memory_mb in MiB.
 """
 
 import csv
