@@ -47,6 +47,7 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2, 3, 5)))
     axes.xaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.tick_params(axis="x", which="minor", labelsize=8)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
@@ -55,10 +56,12 @@ def tradeoff(table: pd.DataFrame, best: str | None) -> Figure:
     axes.set_ylabel("accuracy with the out-of-scope rule, test queries")
     axes.set_title("Accuracy over latency; area: size of the model file")
     mark: dict[str, Any] = {"linestyle": "none", "marker": "o"}
+    present = {parse(name).form for name in table.index}
     handles = [
         *(
             Line2D([], [], color=shade, alpha=0.6, markersize=9, label=form.value, **mark)
             for form, shade in FORMS.items()
+            if form in present
         ),
         Line2D([], [], color="black", markersize=4, label="Pareto front, by validation", **mark),
         Line2D([], [], color=RED, markerfacecolor="none", markersize=11, label="best deployable", **mark),
