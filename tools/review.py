@@ -215,8 +215,7 @@ def write(before: Reports, after: Reports, base: str, tolerance: float, pictures
         accuracies=accuracies,
         latencies=latencies,
         budget=budget,
-        tolerance=tolerance,
-        picture=f"{pictures}{PICTURE}",
+        **{"tolerance": tolerance, "picture": f"{pictures}{PICTURE}"},
     )
 
 

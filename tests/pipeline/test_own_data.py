@@ -68,7 +68,7 @@ def test_own_data_goes_through_all_stages_and_an_edit_is_seen(fresh: Path) -> No
     report = (fresh / "reports/report.md").read_text()
     assert "out of scope recalled" not in report
     assert "None" not in report
-    assert "Trained on a data set of the user's own." in (fresh / "release/README.md").read_text()
+    assert "Trained on the user's own data set." in (fresh / "release/README.md").read_text()
     (fresh / "README.md").write_text((ROOT / "README.md").read_text())
     command(fresh, "tools.readme")
     assert "so a threshold is a quantile of its scores: 2.0 %" in (fresh / "README.md").read_text()

@@ -50,7 +50,7 @@ def project(built_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny project, committed, with a README; every test leaves it as it was."""
     folder = tmp_path_factory.mktemp("damaged") / "project"
     shutil.copytree(built_once, folder, ignore=shutil.ignore_patterns("figures", ".training"))
-    (folder / "README.md").write_text(f"{readme.START}{readme.END}\n")
+    (folder / "README.md").write_text("\n".join("".join(readme.markers(block)) for block in readme.BLOCKS))
     author = ("-c", "user.name=t", "-c", "user.email=t@example.com")
     for words in (("init", "-q"), ("add", "params.yaml", "reports"), (*author, "commit", "-qm", "run")):
         subprocess.run(["git", *words], cwd=folder, check=True)
