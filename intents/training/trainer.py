@@ -153,7 +153,7 @@ def train(
         output_dir=str(scratch),
         num_train_epochs=schedule.epochs,
         per_device_train_batch_size=schedule.batch_size,
-        per_device_eval_batch_size=64 * processes.count(),
+        per_device_eval_batch_size=-(-64 // processes.count()) * processes.count(),  # 64, or just above
         accelerator_config={"split_batches": True},  # the sizes above are those of all processes together
         average_tokens_across_devices=False,  # it would multiply a loss by their number
         learning_rate=schedule.learning_rate,
