@@ -104,12 +104,12 @@ def run_program(main: Callable[[], None]) -> None:
             print(str(interruption) or interrupt.TOLD, file=sys.stderr)
         sys.exit(interrupt.STATUS)
     except Exception as error:
+        processes.let_main_speak()
         told = error if isinstance(error, PipelineError) else None
         if told is None and (found := of_the_disk(error)) is not None:
             told = refused(found)
         if told is None:
             raise
-        processes.let_main_speak()
         print(f"error: {short(str(told))}", file=sys.stderr)
         sys.exit(1)
 

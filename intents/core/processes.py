@@ -29,9 +29,9 @@ def is_main() -> bool:
 
 
 def let_main_speak() -> None:
-    """To be called before an error is told: most errors meet all processes, and one line is enough.
+    """To be called before an error is told: most meet all processes, or come of what ended the main one.
 
-    If the main process fails too, the launcher ends this one while it waits here.
+    If the main process fails too, the launcher ends this one while it waits here, and one line is told.
     """
     if not is_main():
         time.sleep(GRACE)

@@ -5,6 +5,7 @@ Trainer wraps the model in). So the mean loss of a batch has to be the mean over
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,15 @@ from torch.utils.data import Sampler
 
 from intents.core import processes
 from intents.core.errors import PipelineError
+from intents.core.settings import at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """The section `launch` of params.yaml, which dvc.yaml reads: how trainings are started."""
+
+    processes: int = at_least(1)
+    command: str  # what stands before `-m stages.NAME`
 
 
 def batch_of_each(batch_size: int) -> int:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import program
 
 from intents.core import errors, processes
 
@@ -107,3 +108,11 @@ def test_ctrl_c_is_told_by_the_main_process_alone(
     of_two(monkeypatch, number)
     assert call(main, monkeypatch) == 130
     assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_under_a_launcher_an_error_that_all_meet_is_told_once_and_ends_it(tmp_path: Path) -> None:
+    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    done = program(tmp_path, *launcher, "-m", "stages.fetch_clinc")
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert told == ["error: python -m stages.fetch_clinc trains nothing, and was started in 2 processes; allowed: one"]
