@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from stages import distill, finetune_teacher, prune
 
-LOGITS = 2e-3  # the most by which a logit may differ; logits here go up to 8
+LOGITS = 1e-3  # the most by which a logit may differ; logits here go up to 8
 LOSS = 1e-3  # the most by which the loss of an epoch may, relatively
 RUNS = {
     "teacher": ("finetune_teacher", "teacher"),
@@ -73,8 +73,9 @@ def launched(folder: Path, python: Path, *words: str) -> list[tuple[int, str]]:
 def made(folder: Path, variant: str) -> Iterator[Path]:
     """What the stage that makes a variant writes."""
     yield from folder.glob(f"models/{variant}/*")
-    yield from (folder / f"data/logits/{variant}.safetensors", folder / f"reports/models/{variant}.json")
-    yield from (folder / "reports").glob(f"*/{variant}*.csv")
+    yield folder / f"data/logits/{variant}.safetensors"
+    yield from (folder / "reports").glob(f"*/{variant}.*")
+    yield from (folder / "reports/pruning").glob(f"{variant}-[ls]*")  # layers and schedule
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,12 @@ from functools import partial
 import pytest
 import torch
 from torch.utils.data import SequentialSampler
+from transformers import Trainer
 
 from intents.core import processes
 from intents.core.errors import PipelineError
 from intents.training import together
+from intents.training.finite import FiniteTrainer
 from stages.finetune_teacher import weighted_cross_entropy
 
 
@@ -62,3 +64,12 @@ def test_all_take_the_rows_in_the_order_of_the_main_process(monkeypatch: pytest.
     sampler = together.Agreed(SequentialSampler(range(4)))
     assert list(sampler) == [3, 2, 1, 0]
     assert len(sampler) == 4
+
+
+def test_a_training_in_several_processes_draws_its_rows_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = SequentialSampler(range(4))
+    monkeypatch.setattr(Trainer, "_get_train_sampler", lambda *_: drawn)
+    running = object.__new__(FiniteTrainer)
+    assert running._get_train_sampler() is drawn
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    assert isinstance(running._get_train_sampler(), together.Agreed)
