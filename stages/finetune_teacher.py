@@ -117,7 +117,7 @@ def check(teacher: Teacher, source: Path, section: str, *, converted: bool) -> N
         families.check_family(config, f"{section}.checkpoint", also)
     families.check_length(config, teacher.max_length, f"{section}.max_length", teacher.checkpoint)
     if converted:
-        tokenizer = checkpoints.load_tokenizer(source)
+        tokenizer = checkpoints.load_tokenizer(source, teacher.max_length)
         for name, chosen in settings.ahead(Student, "student").items():
             student.check(chosen, name, families.encoder_of(config), tokenizer)
 

@@ -205,12 +205,15 @@ def test_a_family_that_a_later_stage_cannot_take_is_refused_before_training(
     ("change", "message"),
     [
         (
-            ["student=narrow"],
+            ["student=[half,narrow]", "student.half.layers=[1,3]"],
             "`student.narrow.vocabulary` is to cut the vocabulary of `teacher.checkpoint`, which is of the type BPE; "
             "allowed: null, or a teacher with WordPiece, such as BERT",
         ),
         (
-            ["student=narrow", "student.narrow.vocabulary=null", "student.narrow.shape.hidden=40"],
+            [
+                *("student=[half,narrow]", "student.half.layers=[1,3]", "student.narrow.vocabulary=null"),
+                "student.narrow.shape.hidden=40",
+            ],
             "`student.narrow.shape.hidden` is 40, with 8 heads and word vectors of width 32 to start from; allowed: a "
             "multiple of `student.narrow.shape.heads`, up to 32",
         ),
@@ -243,7 +246,7 @@ def test_a_student_that_cannot_be_made_of_the_teacher_is_refused_before_the_teac
 def test_a_student_with_the_whole_vocabulary_is_made_of_a_teacher_without_word_pieces(tmp_path: Path) -> None:
     chosen = settings.parse(Student, NARROW | {"vocabulary": None}, "student.narrow")
     source = checkpoint("roberta", tmp_path / "own")
-    student.check(chosen, "narrow", configuration("roberta", 300), checkpoints.load_tokenizer(source))
+    student.check(chosen, "narrow", configuration("roberta", 300), checkpoints.load_tokenizer(source, 16))
 
 
 @pytest.mark.parametrize(("hidden", "allowed"), [(16, True), (20, False)])

@@ -21,6 +21,7 @@ from intents.data.corpus import Corpus
 from intents.models import checkpoints, inference
 from intents.training import student, trainer
 from intents.training.distillation import Distillation, distil
+from intents.training.finite import DivergedError
 from intents.training.student import Objective, Student
 from stages.distill import lessons
 from tools.search import study
@@ -132,8 +133,8 @@ def objective(task: Task, space: Space) -> Callable[[Trial], float]:
         common = (data, teacher_logits, lesson, task.run, scratch)
         try:
             distil(model, tokenizer, *common, unlabelled=unlabelled, callbacks=[Report(trial, lesson.epochs)])
-        except optuna.TrialPruned:
-            shutil.rmtree(scratch)
+        except (optuna.TrialPruned, DivergedError):
+            shutil.rmtree(scratch, ignore_errors=True)
             raise
         # In float32 and as `distill` measures it; the Trainer's own figure may be bfloat16's.
         answers = inference.logits_of(model.eval(), tokenizer, data.texts("validation")).argmax(axis=1)
