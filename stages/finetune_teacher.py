@@ -50,7 +50,7 @@ class Teacher(trainer.Schedule):
 def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float, **_: Any) -> torch.Tensor:
     """Cross-entropy in which the out-of-scope class, the last, counts `weight` times.
 
-    Training holds one out-of-scope query in sixty, traffic far more: counted alike, they are hardly learnt.
+    Training holds one out-of-scope query in sixty, traffic far more: counted equally, they are hardly learnt.
 
     Args:
         outputs: with logits (batch, labels).

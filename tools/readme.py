@@ -8,14 +8,29 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from intents.core import files, paths, reading
 from intents.core.errors import Parser, PipelineError, run_program
 from intents.reports import markdown
+from intents.reports.findings import findings
 from intents.reports.results import readme_headline, readme_summary
 from tools import durations
 
 README = Path("README.md")
-BLOCKS: dict[str, Callable[[Mapping[str, Any]], str]] = {"headline": readme_headline, "results": readme_summary}
+MADE_BY = "dvc repro"
+
+
+def shown(benchmark: Mapping[str, Any]) -> str:
+    """What the run shows, from the answers to each test query too."""
+    return findings(benchmark, pd.read_csv(files.require(paths.CORRECT, MADE_BY)))
+
+
+BLOCKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "headline": readme_headline,
+    "results": readme_summary,
+    "findings": shown,
+}
 
 
 def markers(block: str) -> tuple[str, str]:
@@ -25,7 +40,7 @@ def markers(block: str) -> tuple[str, str]:
 
 def updated(text: str) -> str:
     """`text` with what stands between each pair of markers replaced by what today's reports say."""
-    benchmark = reading.benchmark(paths.BENCHMARK, "dvc repro")
+    benchmark = reading.benchmark(paths.BENCHMARK, MADE_BY)
     for block, write in BLOCKS.items():
         text = replaced(text, block, write(benchmark))
     if whole := durations.load().get("whole"):

@@ -40,7 +40,7 @@ Plan = Mapping[str, set[str]]  # {stage: the stages that it waits for}
 
 
 def plan(repo: Repo) -> Plan:
-    """The stages that changed and all that are downstream of them, each with those of them that it waits for."""
+    """The stages that changed and all downstream of them, each with the ones among these that it waits for."""
     names = {stage: stage.addressing for stage in repo.index.stages}
     graph = networkx.relabel_nodes(repo.index.graph, names)  # from a stage to those that it reads
     changed = set(repo.status()) & set(graph)

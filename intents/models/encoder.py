@@ -175,7 +175,7 @@ def skeleton(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
 
 
 def load_classifier(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
-    """The sequence classifier in a folder of our own, shrunk or not, in float32 and evaluation mode.
+    """The sequence classifier in a folder that this project wrote, shrunk or not, in float32 and evaluation mode.
 
     Raises:
         PipelineError: a file is missing or damaged, or the weights have other shapes than config.json says.

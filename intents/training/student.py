@@ -97,17 +97,17 @@ def check(student: Student, name: str, teacher: PreTrainedConfig, tokenizer: Pre
         encoder.check_layers(student.layers, int(teacher.num_hidden_layers), f"student.{name}.layers")
     if student.shape is None:
         return
+    if student.vocabulary is not None and (found := vocabulary.kind(tokenizer)) != vocabulary.WORDPIECE:
+        raise PipelineError(
+            f"`student.{name}.vocabulary` is to cut the vocabulary of `teacher.checkpoint`, which is of the type "
+            f"{found}; allowed: null, or a teacher with {vocabulary.WORDPIECE}, such as BERT"
+        )
     hidden, heads = student.shape.hidden, student.shape.heads
     widest = int(getattr(teacher, "embedding_size", teacher.hidden_size))  # ELECTRA's word vectors are narrower
     if hidden > widest or hidden % heads:
         raise PipelineError(
             f"`student.{name}.shape.hidden` is {hidden}, with {heads} heads and word vectors of width {widest} to "
             f"start from; allowed: a multiple of `student.{name}.shape.heads`, up to {widest}"
-        )
-    if student.vocabulary is not None and (found := vocabulary.kind(tokenizer)) != vocabulary.WORDPIECE:
-        raise PipelineError(
-            f"`student.{name}.vocabulary` is to cut the vocabulary of `teacher.checkpoint`, which is of the type "
-            f"{found}; allowed: null, or a teacher with {vocabulary.WORDPIECE}, such as BERT"
         )
 
 

@@ -35,12 +35,12 @@ SECRETS = ("password", "sslpassword")  # what a URL's query may hold of them
 # Heartbeats, of which Optuna says so at every use.
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
-# Gives the trial of a dead worker, with its parameters and what it had reported, to whoever asks next.
+# Gives the trial of a dead worker, with its parameters and what it had reported, to the next worker that asks.
 again = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
 
 
 class TrialSeededSampler(BaseSampler):
-    """The tree-structured Parzen estimator, seeded anew for every trial with its number.
+    """The tree-structured Parzen estimator, seeded for each trial with its number.
 
     With one seed for each process, every worker and every restart would draw the same first trials again.
     """
@@ -108,7 +108,7 @@ def open_storage(url: URL, heartbeat: int) -> RDBStorage:
     backend = url.get_backend_name()
     if backend == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    # Workers that open a new database in the same moment all try to make its tables; whoever comes second is
+    # Workers that open a new database in the same moment all try to make its tables; the second is
     # refused, and finds them there the next time.
     for attempts_left in (2, 1, 0):
         try:
@@ -175,7 +175,7 @@ def finished(trial: FrozenTrial) -> bool:
 def work(
     study: optuna.Study, objective: Callable[[Trial], float], trials: int, failure: type[Exception]
 ) -> Iterator[FrozenTrial]:
-    """Run trials until the study has `trials` finished ones, whoever runs them; yields those run here.
+    """Run trials until the study has `trials` finished ones, whichever worker runs them; yields those run here.
 
     At the end it waits for other workers' trials, in order to take over one whose worker dies. Two workers that
     take the last trial in the same instant make one more than asked for.

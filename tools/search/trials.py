@@ -127,7 +127,7 @@ def objective(task: Task, space: Space) -> Callable[[Trial], float]:
     def accuracy(trial: Trial) -> float:
         lesson = task.student.lesson(dataclasses.replace(task.distillation, **space.draw(trial)))
         log.info("trial %d: %s", trial.number, ", ".join(f"{name} {getattr(lesson, name):g}" for name in PARAMETERS))
-        # A trial taken over goes on after its last full epoch, if the worker that died had this folder; else anew.
+        # A trial taken over goes on after its last full epoch if the dead worker had this folder, else from the start.
         scratch = trainer.scratch_folder("tune", lesson, inputs, trial.study.study_name, study.origin(trial))
         model = copy.deepcopy(start)
         common = (data, teacher_logits, lesson, task.run, scratch)
