@@ -45,7 +45,7 @@ def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "accuracy_with_rule": test,
             "validation": {
                 **{"accuracy": 0.5, "accuracy_with_rule": 0.6, "expected_accuracy_with_rule": validation},
-                "change_interval": [validation - 0.92, validation - 0.88],
+                "change_interval": [round(validation - 0.92, 6), round(validation - 0.88, 6)],
             },
             "threshold": 2.0,
             "operators": {"MatMul": 3},
