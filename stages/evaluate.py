@@ -95,11 +95,11 @@ def main() -> None:
     for name, row in found.items():
         for measure in right[name]:
             row[f"{measure}_change"], row[f"{measure}_change_interval"] = compare(name, TEACHER, measure)
-        change, interval = statistics.weighted_difference(
+        change, expected = statistics.weighted_difference(
             *(validated[name], validated[TEACHER], labels["validation"] == data.intents.out_of_scope),
             *(rule.rate, evaluate.bootstrap_samples, evaluate.seed),
         )
-        row["validation"] |= {"change": change, "change_interval": list(interval)}
+        row["validation"] |= {"change": change, "change_interval": list(expected)}
     for control, distilled in controls.items():
         gain, interval = compare(distilled, control, "accuracy_with_rule")
         found[control]["distilled"] = {
