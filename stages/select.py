@@ -26,7 +26,7 @@ COLUMNS = [
 @dataclass(frozen=True, kw_only=True)
 class Select:
     max_accuracy_drop: float = between(0, 1)  # against the teacher, that a deployable variant may cost
-    tie: float = at_least(0)  # variants whose p50 is within this share of the fastest one's count as as fast
+    tie: float = at_least(0)  # variants whose p50 is within this share of the fastest one's count as equally fast
 
 
 def main() -> None:
@@ -56,6 +56,8 @@ def main() -> None:
     front = selection.pareto_front({name: row for name, row in table.items() if not row["peer"]})
     for name, row in table.items():
         row["pareto"] = name in front
+        interval = row["validation"]["change_interval"]
+        row["loss_beyond_budget"] = selection.on_budget(interval, select.max_accuracy_drop).value
     best = selection.best_deployable(table, select.max_accuracy_drop, select.tie)
     report = {
         "machine": clocked["machine"],
