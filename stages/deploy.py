@@ -38,9 +38,9 @@ PLAIN = Path("onnx") / MODEL  # where transformers.js looks for a graph, and tex
 TRANSFORMERS_JS = {"dtype": "fp32"}
 IF_THERE = ("tokenizer_config.json", "special_tokens_map.json")
 LICENSE = Path(__file__).parents[1] / "LICENSE"
-# Share of validation queries that both graphs must answer alike. Their numbers are the same, but not the order in which
-# they are summed: in int8 one may be rounded to its neighbour, and now and then that decides between two intents.
-AGREEMENT = 0.995
+# Share of validation queries that both graphs may answer otherwise. Their numbers are the same, but not the order in
+# which they are summed: in int8 one may be rounded to its neighbour, and that may decide between two intents.
+CHANGED = 0.005
 NEEDED = (
     *("threshold", "temperature", "ece", "size_mb", "p50_ms", "p95_ms", "accuracy", "accuracy_with_rule"),
     *("in_scope_accuracy_with_rule", "oos_recall_with_rule", "accuracy_with_rule_change"),
@@ -89,7 +89,10 @@ def for_loaders(config: Mapping[str, Any]) -> dict[str, Any]:
     if encoder is None:
         return {**config, "transformers.js_config": TRANSFORMERS_JS}
     names = {key: config[key] for key in ("id2label", "label2id", "transformers_version") if key in config}
-    kinds = [re.sub(r"(Model|For[A-Z]\w+)$", "ForSequenceClassification", kind) for kind in encoder["architectures"]]
+    kinds = [
+        re.sub(r"(Model|For[A-Z]\w+)$", "ForSequenceClassification", kind)
+        for kind in encoder.get("architectures") or []
+    ]
     return {**encoder, **names, "architectures": kinds, "transformers.js_config": TRANSFORMERS_JS}
 
 
@@ -124,10 +127,10 @@ def write_plain(source: Path, tokenizer: Path, target: Path, texts: list[str]) -
     changed, changed_in_batches = (
         int((logits.argmax(axis=1) != expected.argmax(axis=1)).sum()) for logits in (alone, np.concatenate(batches))
     )
-    if not changed <= (1 - AGREEMENT) * len(texts):
+    if changed > max(1, CHANGED * len(texts)):
         raise PipelineError(
             f"the plain graph of {source} answers {changed} of {len(texts)} validation queries otherwise than the "
-            f"graph itself; allowed: {1 - AGREEMENT:.1%}"
+            f"graph itself; allowed: {CHANGED:.1%}"
         )
     return Plain(
         size_mb=target.stat().st_size / files.MIB,
