@@ -1,1 +1,1 @@
-"""ONNX graphs: export, fusion, sensitivity, and one module per technique of int8, found by its name."""
+"""ONNX graphs: export, fusion, plain forms, sensitivity, and one module per technique of int8, found by its name."""
