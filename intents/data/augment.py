@@ -26,6 +26,7 @@ TRIES = 20  # draws for each query asked for
 SHARE_DROPPED = (0.1, 0.4)  # of the words of a thinned query
 MOST_SHUFFLED = 5  # words of a shuffled span
 SHARE_SUBSTITUTED = 0.7  # of the words that have near ones
+SHARE_MOVED = 0.5  # of the queries with substitutes that another kind of the recipe is applied to first
 
 
 def splice(query: Words, other: Words, draw: Random) -> Words:
@@ -114,6 +115,7 @@ def augment(
     made: list[str] = []
     makers = KINDS | {SUBSTITUTE: partial(substitute, near or {})}
     kinds, shares = [*recipe], [*recipe.values()]
+    moving = {kind: share for kind, share in recipe.items() if kind in KINDS and share}  # what moves or drops words
     for _ in range(TRIES * number):
         if len(made) == number or not queries:
             break
@@ -121,7 +123,10 @@ def augment(
         first = others = queries
         if strange and draw.random() < share:
             first, others = strange, strange if draw.random() < 0.5 else queries
-        text = " ".join(makers[kind](draw.choice(first), draw.choice(others), draw))
+        query, other = draw.choice(first), draw.choice(others)
+        if kind == SUBSTITUTE and moving and draw.random() < SHARE_MOVED:
+            query = KINDS[draw.choices([*moving], [*moving.values()])[0]](query, other, draw)
+        text = " ".join(makers[kind](query, other, draw))
         if text not in known:
             known.add(text)
             made.append(text)

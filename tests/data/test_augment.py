@@ -80,6 +80,14 @@ def test_substitutes_are_near_words_in_their_places_and_other_words_stay() -> No
     assert len(set(made)) == 8  # of 4 · 2 · 2 - 1
 
 
+def test_half_of_the_queries_with_substitutes_are_moved_first() -> None:
+    texts = [f"{letter}1 {letter}2 {letter}3 {letter}4 {letter}5 {letter}6" for letter in "abcdefgh"]
+    near = {word: [f"near-{word}-{turn}" for turn in range(9)] for text in texts for word in text.split()}
+    made = augment(texts, 600, seed=0, recipe={"substitute": 1.0, "thin": 1e-9}, near=near)
+    shorter = sum(len(query.split()) < 6 for query in made) / len(made)
+    assert shorter == pytest.approx(module.SHARE_MOVED, abs=0.07)
+
+
 def test_a_share_of_the_words_is_substituted() -> None:
     near = {"a": ["b"]}
     words = module.substitute(near, ["a"] * 10_000, [], Random(0))

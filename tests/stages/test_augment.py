@@ -58,7 +58,7 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_others(built: Pa
 
 def test_a_recipe_of_nothing_is_refused_and_nothing_is_lost(built: Path, overrides: list[str]) -> None:
     before = contents(paths.AUGMENTED)
-    compose(*overrides, "augment.recipe={splice: 0.0, thin: 0.0, swap: 0.0, shuffle: 0.0}")
+    compose(*overrides, "augment.recipe={splice: 0.0, thin: 0.0, swap: 0.0, shuffle: 0.0, substitute: 0.0}")
     with pytest.raises(PipelineError, match="allowed: shares of 0 or more, one at least above 0"):
         run(augment, "teacher")
     assert contents(paths.AUGMENTED) == before
