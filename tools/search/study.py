@@ -3,10 +3,10 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 INPUTS = "inputs"  # the study's attribute that says what its trials were made from
 STARTED = "started"  # a trial's attribute: its own number, set once its heart beats
+FAILED = "failed"  # a trial's attribute: why it ended without a value, in words
 MISSED_HEARTBEATS = 4
 POLL_S = 1
 # Seconds to wait for a database: for another worker's write to a file, for a server to answer.
@@ -134,18 +135,25 @@ def open_study(
     inputs: Mapping[str, str],
     first: Mapping[str, Any] | None,
     sampler: BaseSampler,
-    pruner: BasePruner,
+    pruner: BasePruner | None = None,
+    directions: Sequence[Literal["maximize", "minimize"]] = ("maximize",),
 ) -> optuna.Study:
-    """The study of that name, which maximizes; where there is none, a new one that begins with a trial of `first`.
+    """The study of that name; where there is none, a new one that begins with a trial of `first`.
 
     Args:
         inputs: what a trial's value depends on besides its parameters, {name: digest or text}.
+        directions: one for each value of a trial.
 
     Raises:
         PipelineError: the study's trials were made from other inputs.
     """
     study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", sampler=sampler, pruner=pruner, load_if_exists=True
+        storage=storage,
+        study_name=name,
+        directions=list(directions),
+        sampler=sampler,
+        pruner=pruner,
+        load_if_exists=True,
     )
     before = study.user_attrs.get(INPUTS)
     if before is None:
@@ -166,7 +174,14 @@ def origin(trial: Trial) -> int:
     return trial.number if retried is None else retried
 
 
-def work(study: optuna.Study, objective: Callable[[Trial], float], trials: int) -> Iterator[FrozenTrial]:
+def failed(trial: FrozenTrial) -> bool:
+    """Whether a trial ended by itself without a value: it counts as done, and nobody takes it over."""
+    return trial.state is TrialState.FAIL and FAILED in trial.user_attrs
+
+
+def work(
+    study: optuna.Study, objective: Callable[[Trial], float | Sequence[float]], trials: int
+) -> Iterator[FrozenTrial]:
     """Run trials until the study has `trials` finished ones, whoever runs them; yields those run here.
 
     At the end it waits for other workers' trials, in order to take over one whose worker dies. Two workers that
@@ -176,7 +191,7 @@ def work(study: optuna.Study, objective: Callable[[Trial], float], trials: int) 
     ended: list[FrozenTrial] = []
     lost: list[int] = []
 
-    def resumable(trial: Trial) -> float:
+    def resumable(trial: Trial) -> float | Sequence[float]:
         trial.set_user_attr(STARTED, trial.number)
         try:
             return objective(trial)
@@ -195,7 +210,7 @@ def work(study: optuna.Study, objective: Callable[[Trial], float], trials: int) 
             trial.state is TrialState.RUNNING and trial.user_attrs.get(STARTED) == trial.number for trial in found
         )
         waiting = any(trial.state is TrialState.WAITING for trial in found)
-        finished = sum(trial.state in FINISHED for trial in found)
+        finished = sum(trial.state in FINISHED or failed(trial) for trial in found)
         if waiting or finished + running < trials:
             try:
                 study.optimize(resumable, n_trials=1, callbacks=[lambda _, trial: ended.append(trial)])
