@@ -8,5 +8,5 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # ONNX Runtime reports on its use to Microsoft, and keeps an identifier of the machine in the user's folder, unless this
-# is set before it is loaded (microsoft/onnxruntime#27379). Who wants that sets it to 0.
+# is set before it is loaded (microsoft/onnxruntime#27379). To allow that, set it to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

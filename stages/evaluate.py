@@ -5,7 +5,7 @@ Out: reports/evaluation.json (accuracies by arg-max and with the out-of-scope ru
      validation, parity with the model that a variant was converted from), reports/correct.csv (the intent of each test
      query, and which variants answer it rightly with the rule: what a review needs to tell a difference from noise),
      and reports/manifest.json (file, size and digests of every variant: what benchmark depends on, and so a new value
-     of `out_of_scope.rate` times nothing anew).
+     of `out_of_scope.rate` times nothing again).
 """
 
 from dataclasses import dataclass

@@ -32,14 +32,14 @@ class Dataset:
     file_sha256: str
     rows_sha256: str  # of the canonical rows
     domains: str  # path of a {domain: [intent, ...]} file
-    watched: str  # file or folder that DVC compares: an edit of it makes the data anew
+    watched: str  # file or folder that DVC compares: an edit of it makes the data again
     hub_dataset: str | None
     hub_revision: str | None  # null: this configuration is not on the Hub
     upstream_url: str | None
 
 
 def check_watched(dataset: Dataset) -> None:
-    """A file of one's own and its domains lie in what DVC watches: an edit is then seen by `dvc status`.
+    """A file of your own, and its domains, must be in what DVC watches, so that `dvc status` sees an edit.
 
     Raises:
         PipelineError: one of them lies elsewhere.

@@ -25,8 +25,9 @@ from intents.data import corpus
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, families, folder, pooled, reading
 from intents.models.carried import CARRIERS
-from intents.training import trainer
+from intents.training import student, trainer
 from intents.training.encoding import encode
+from intents.training.student import Student
 
 Pooling = Enum("Pooling", ["mean", "cls"])
 Head = Enum("Head", ["cosine", "linear"])
@@ -49,7 +50,7 @@ class Teacher(trainer.Schedule):
 def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float, **_: Any) -> torch.Tensor:
     """Cross-entropy in which the out-of-scope class, the last, counts `weight` times.
 
-    Training holds one out-of-scope query in sixty, traffic far more: counted alike, they are hardly learnt.
+    Training holds one out-of-scope query in sixty, traffic far more: counted equally, they are hardly learnt.
 
     Args:
         outputs: with logits (batch, labels).
@@ -105,16 +106,20 @@ def checked(section: str) -> Teacher:
 
 
 def check(teacher: Teacher, source: Path, section: str, *, converted: bool) -> None:
-    """Raise a PipelineError, before anything is trained, if the checkpoint is none for the stages that follow.
+    """Raise a PipelineError, before anything is trained, if the checkpoint is not one for the stages that follow.
 
     Args:
-        converted: students take layers of it, and it is exported; a second teacher's answers alone are used.
+        converted: students take layers and words of it, and it is exported; a second teacher's answers alone are used.
     """
     config = reading.parsed(source)
     if converted:
         also = "; as `second_teacher`, whose answers alone are used, any encoder"
         families.check_family(config, f"{section}.checkpoint", also)
     families.check_length(config, teacher.max_length, f"{section}.max_length", teacher.checkpoint)
+    if converted:
+        tokenizer = checkpoints.load_tokenizer(source, teacher.max_length)
+        for name, chosen in settings.ahead(Student, "student").items():
+            student.check(chosen, name, families.encoder_of(config), tokenizer)
 
 
 def main(name: str = TEACHER) -> None:

@@ -26,7 +26,7 @@ COLUMNS = [
 @dataclass(frozen=True, kw_only=True)
 class Select:
     max_accuracy_drop: float = between(0, 1)  # against the teacher, that a deployable variant may cost
-    tie: float = at_least(0)  # variants whose p50 is within this share of the fastest one's count as as fast
+    tie: float = at_least(0)  # variants whose p50 is within this share of the fastest one's count as equally fast
 
 
 def main() -> None:

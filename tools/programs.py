@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,19 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": path}
 
 
-def run(command: Sequence[str], **options: Any) -> tuple[int, str]:
+def run(command: Sequence[str], defaults: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str]:
     """Run a program with the environment of this one, and wait for it also after Ctrl-C, which reaches it too.
 
     subprocess.run would kill it then, with what it was about to put away.
 
     Args:
+        defaults: variables for it that this environment need not have.
         options: of subprocess.Popen.
 
     Returns:
         Its exit status, and what it printed where standard output is a pipe.
     """
-    with subprocess.Popen(command, env=environment(), text=True, **options) as process:
+    with subprocess.Popen(command, env=dict(defaults or {}) | environment(), text=True, **options) as process:
         try:
             printed, _ = process.communicate()
         except KeyboardInterrupt:

@@ -4,8 +4,9 @@ python -m tools.repro --jobs 2
 
 DVC runs one stage after another, also where neither waits for the other. Here every stage whose inputs are ready is
 started, so many at a time: by `dvc repro --single-item`, so that what is up to date is skipped, and dvc.lock is
-written, as ever. The bytes are the same. A stage that reads the clock runs alone. What a stage prints is in
-.dvc/tmp/repro/; where a person looks on, its last line is shown while it runs.
+written, as by `dvc repro` itself. The bytes are the same. A stage that reads the clock runs alone. What a stage prints
+is in .dvc/tmp/repro/; on a terminal, its last line is shown while it runs. How long each took is in
+reports/durations.json.
 """
 
 import os
@@ -24,7 +25,7 @@ from dvc.repo import Repo
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from intents.core.errors import Parser, PipelineError, run_program
-from tools import lock, programs
+from tools import durations, lock, programs
 
 ALONE = ("benchmark",)  # what runs beside it would be measured too
 LOGS = Path(".dvc/tmp/repro")
@@ -33,12 +34,13 @@ SLEEP_WHILE_WAITING = {"OMP_WAIT_POLICY": "passive"}
 
 LOOK_S = 1.0  # how often the running stages' logs are looked at
 TAIL = 400  # bytes of a log that its last line is looked for in
+MADE = "Running stage "  # what DVC prints before a stage that is neither up to date nor in its cache
 
 Plan = Mapping[str, set[str]]  # {stage: the stages that it waits for}
 
 
 def plan(repo: Repo) -> Plan:
-    """The stages that changed and all that are downstream of them, each with those of them that it waits for."""
+    """The stages that changed and all downstream of them, each with the ones among these that it waits for."""
     names = {stage: stage.addressing for stage in repo.index.stages}
     graph = networkx.relabel_nodes(repo.index.graph, names)  # from a stage to those that it reads
     changed = set(repo.status()) & set(graph)
@@ -47,19 +49,23 @@ def plan(repo: Repo) -> Plan:
 
 
 def run(
-    stages: Plan, jobs: int, make: Callable[[str], bool], look: Callable[[set[str]], None] = lambda _: None
+    stages: Plan,
+    jobs: int,
+    make: Callable[[str], bool],
+    look: Callable[[set[str]], None] = lambda _: None,
+    seconds: Mapping[str, float] | None = None,
 ) -> str | None:
     """Make all stages, up to `jobs` at once; the first that failed, or None.
 
-    Of those that are ready, the one that most others wait for comes first. After a failure no further stage is begun.
+    Of those that are ready, the one with the longest way to the end comes first, so that a long stage for which few
+    others wait is not left for last. After a failure no further stage is begun.
 
     Args:
         make: makes one stage and says whether it went well; called from several threads.
         look: called with the stages that are running, now and then.
+        seconds: that stages took last time.
     """
-    behind = networkx.DiGraph((name, other) for other, names in stages.items() for name in names)
-    behind.add_nodes_from(stages)
-    rank = {name: (-len(networkx.descendants(behind, name)), name) for name in stages}
+    rank = {name: (-left, name) for name, left in durations.to_the_end(stages, seconds or {}).items()}
     order = TopologicalSorter(stages)
     order.prepare()
     ready: list[str] = []
@@ -103,21 +109,24 @@ def make_stage(name: str) -> bool:
     """Run one stage, with what it prints in its log; a line says how it ended."""
     began = time.monotonic()
     with log_of(name).open("wb") as log:
-        done = subprocess.run(
+        status, _ = programs.run(
             ["dvc", "--wait-for-lock", "repro", "--single-item", name],
-            env=SLEEP_WHILE_WAITING | programs.environment(),
+            SLEEP_WHILE_WAITING,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            check=False,
         )
     took = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - began))
-    rich.print(f"{took}  {name}{'' if done.returncode == 0 else '  failed'}")
-    return done.returncode == 0
+    rich.print(f"{took}  {name}{'' if status == 0 else '  failed'}")
+    return status == 0
 
 
-def run_in_sight(stages: Plan, jobs: int) -> str | None:
-    """`run`, with a bar for the whole and, on a terminal, a line for each stage that is running."""
+def run_in_sight(stages: Plan, jobs: int, seconds: Mapping[str, float], made: dict[str, float]) -> str | None:
+    """`run`, with a bar for the whole and, on a terminal, a line for each stage that is running.
+
+    Args:
+        made: gets the seconds of each stage that was made.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[last]}", markup=False)) as bar:
         whole = bar.add_task("stages", total=len(stages), last="")
@@ -132,11 +141,14 @@ def run_in_sight(stages: Plan, jobs: int) -> str | None:
                 bar.update(shown[name], last=last_line(name))
 
         def make(name: str) -> bool:
+            began = time.monotonic()
             went_well = make_stage(name)
+            if went_well and MADE in log_of(name).read_text(encoding="utf-8", errors="replace"):
+                made[name] = time.monotonic() - began
             bar.advance(whole)
             return went_well
 
-        return run(stages, jobs, make, look)
+        return run(stages, jobs, make, look, seconds)
 
 
 def everything(jobs: int) -> None:
@@ -151,12 +163,17 @@ def everything(jobs: int) -> None:
     lock.quiet()
     try:
         with Repo() as repo:
-            stages = plan(repo)
+            stages, number = plan(repo), len(repo.index.stages)
     except DvcException as error:
         raise PipelineError(lock.one_line(error)) from error
     LOGS.mkdir(parents=True, exist_ok=True)
     print(f"{len(stages)} stages to make or to check, {jobs} at once; what they print is in {LOGS}/", flush=True)
-    if failed := run_in_sight(stages, jobs):
+    before, began = durations.load(), time.monotonic()
+    made: dict[str, float] = {}
+    failed = run_in_sight(stages, jobs, before["stages"], made)
+    whole = {"seconds": round(time.monotonic() - began), "jobs": jobs, "cores": os.cpu_count()}
+    durations.save(before, made, whole if len(made) == number else None)
+    if failed:
         print(log_of(failed).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
         raise PipelineError(f"stage {failed} failed; what it printed stands above and in {log_of(failed)}")
 

@@ -56,9 +56,9 @@ def queue(name: str, overrides: list[str], target: str) -> None:
 
 
 def belongs(experiment: str | None, name: str) -> bool:
-    """Whether an experiment, of which DVC gives the name if it has one, is of the sweep `name`.
+    """Whether an experiment belongs to the sweep `name`; DVC gives the experiment's name if it has one.
 
-    kd-1 is of the sweep kd; kd-big-1 is not, but of kd-big.
+    kd-1 belongs to the sweep kd; kd-big-1 belongs to kd-big.
     """
     return re.fullmatch(rf"{re.escape(name)}-\d+", experiment or "") is not None
 

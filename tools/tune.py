@@ -18,11 +18,13 @@ import optuna
 import yaml
 from filelock import FileLock
 from matplotlib import style
+from optuna.trial import FrozenTrial, TrialState
 
 from intents.core import files, paths
-from intents.core.errors import Parser, run_program
+from intents.core.errors import Parser, PipelineError, run_program
 from intents.data.corpus import Corpus
 from intents.reports import style as pictures
+from intents.training.finite import DivergedError
 from tools.search import config, page, shapes, study, trials
 from tools.search.config import Search
 
@@ -57,10 +59,25 @@ def write(found: optuna.Study, search: Search, task: trials.Task, queries: int) 
         files.write_text(folder / "README.md", page.page(found.study_name, search.seed, table, task.current, queries))
 
 
+def complete(found: optuna.Study) -> bool:
+    return bool(found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+def progress(found: optuna.Study, trial: FrozenTrial, trials: int) -> str:
+    """How a trial ended, how many of `trials` are done, and the best so far."""
+    if study.FAILED in trial.user_attrs:
+        ended = f"failed: {trial.user_attrs[study.FAILED]}"
+    else:
+        ended = f"{trial.state.name.lower()} at {100 * (trial.value or 0):.2f} %"
+    done = sum(map(study.finished, found.get_trials(deepcopy=False)))
+    best = f", best {100 * found.best_value:.2f} % (trial {found.best_trial.number})" if complete(found) else ""
+    return f"trial {trial.number}: {ended}; {done} of {trials} done{best}"
+
+
 def main() -> None:
     parser = Parser("tools.tune", __doc__)
     parser.add_argument("--config", choices=("tune", "shapes"), default="tune", help="the file of conf/ to go by")
-    parser.add_argument("--trials", type=int, help="finished trials that the study shall have")
+    parser.add_argument("--trials", type=int, help="finished trials that the study is to have")
     parser.add_argument("--storage", help="URL of the database that the workers share")
     parser.add_argument("--study", help="the study's name")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
@@ -69,7 +86,7 @@ def main() -> None:
         return
     search, space, pruner = config.load(**given)
     task = trials.Task.load()
-    # Of what fails it tells with a traceback, and it is raised here anyway.
+    # It shows a traceback of each failure, and each is shown or raised here anyway.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     inputs = task.inputs(space)
@@ -86,12 +103,12 @@ def main() -> None:
                 pruner.keep, n_startup_trials=search.startup, n_warmup_steps=round(10 * pruner.warmup)
             ),
         )
-        for trial in study.work(found, trials.objective(task, space), search.trials):
-            log.info(
-                "trial %d: %s at %.2f %%; %d of %d done, best %.2f %% (trial %d)",
-                *(trial.number, trial.state.name.lower(), 100 * (trial.value or 0)),
-                *(len(found.get_trials(deepcopy=False, states=study.FINISHED)), search.trials),
-                *(100 * found.best_value, found.best_trial.number),
+        for trial in study.work(found, trials.objective(task, space), search.trials, DivergedError):
+            log.info("%s", progress(found, trial, search.trials))
+        if not complete(found):
+            raise PipelineError(
+                f"all {search.trials} trials of study {search.study!r} diverged; lower `distill.learning_rate`, or "
+                f"give the search another space in {config.CONFIG}, and begin a new study with --study"
             )
         LOCK.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(LOCK):  # workers in one folder end together, and write the same

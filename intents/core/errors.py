@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from intents.core import interrupt, paths
 
 LONGEST = 390  # characters of an error, `error: ` included
-# What the disk, or who owns it, has to mend. Any other OSError is a defect of ours.
+# Errors of the disk or its permissions, which the user can mend. Any other OSError is a defect of this project.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
@@ -27,7 +27,7 @@ class PipelineError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line. Words are never guessed from their beginnings.
+    """A parser whose errors are one line. Options cannot be abbreviated.
 
     Args:
         of: the module of the program.
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def short(message: str, longest: int = LONGEST - len("error: ")) -> str:
-    """A message as one line that is not too long: its middle goes, for its end says what is allowed."""
+    """A message as one line of limited length. The middle is cut out, since the end says what is allowed."""
     line = " ".join(message.split())
     if len(line) <= longest:
         return line
@@ -56,16 +56,16 @@ def short(message: str, longest: int = LONGEST - len("error: ")) -> str:
 
 
 def of_the_disk(error: BaseException) -> OSError | None:
-    """The refusal of the disk that an exception is, or that it was raised from; None where it is something else.
+    """The error of the disk that an exception is, or was raised from; None if there is none.
 
-    Libraries written in other languages raise exceptions of their own, of which only the text tells.
+    Libraries written in other languages raise exceptions of their own, and only the text of those says what happened.
     """
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, OSError) and found.errno in DISK:
             return found
         code = next((code for code in DISK if f"(os error {code})" in str(found)), None)
-        # PyTorch says no reason when a file cannot be written to its end.
+        # PyTorch gives no reason when a file cannot be written to its end.
         if code is None and isinstance(found, RuntimeError) and "PytorchStreamWriter failed writing" in str(found):
             code = errno.ENOSPC
         if code is not None:
@@ -137,10 +137,10 @@ def alone(name: str) -> Iterator[None]:
     Raises:
         PipelineError: another process holds it.
     """
-    if not Path("params.yaml").is_file():  # no project: the stage says so, and leaves nothing here
+    if not Path("params.yaml").is_file():  # no project: the stage reports that, and no lock is left here
         yield
         return
-    from filelock import FileLock, Timeout  # serving has not got it
+    from filelock import FileLock, Timeout  # not installed where only serving is
 
     named = re.sub(r"[^\w-]", "_", name)
     path = paths.SCRATCH / f"{named[:100]}.lock"

@@ -155,7 +155,7 @@ def read_json(path: Path, made_by: str) -> Any:
     try:
         return json.loads(require(path, made_by).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise PipelineError(f"{path} is not valid JSON: {error}; `{made_by}` makes it anew") from None
+        raise PipelineError(f"{path} is not valid JSON: {error}; `{made_by}` makes it again") from None
 
 
 def require(path: Path, made_by: str) -> Path:

@@ -1,4 +1,4 @@
-"""Reports that another stage wrote. What they lack is one line that names the file and the stage to run again."""
+"""Reports that another stage wrote. What is missing ends with one line: the file, and the stage to run again."""
 
 import json
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from intents.core.variants import TEACHER
 
 
 class Report(dict[str, Any]):
-    """An object of a report: to ask it for what it lacks is an error of the file, and no defect of who asks.
+    """An object of a report. A key that is missing is an error in the file, not a defect of the code that asks for it.
 
     Args:
         content: what it holds.

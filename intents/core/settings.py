@@ -92,18 +92,7 @@ def load(kind: type[Settings], section: str, path: Path = PARAMS, *, part: bool 
             wrong type or lies outside the range allowed; the message names the key, the value and what
             is allowed.
     """
-    if not path.is_file():
-        raise PipelineError(f"{path} not found in {Path.cwd()}; run from the project's root, after `make params`")
-    try:
-        params = OmegaConf.load(path)
-    except UnicodeDecodeError as error:
-        raise PipelineError(f"{path} is not UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
-    except YAMLError as error:
-        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())[:240]}") from None
-    if not isinstance(params, DictConfig):
-        raise PipelineError(f"{path} holds no sections; `make params` composes it from conf/")
-    if unknown := sorted(set(params) - set(SECTIONS)):
-        raise PipelineError(f"{path} has an unknown key `{unknown[0]}`; allowed at the top are: {', '.join(SECTIONS)}")
+    params = _params(path)
     try:
         values = OmegaConf.select(params, section)
         OmegaConf.to_container(params, resolve=True)
@@ -118,6 +107,19 @@ def load(kind: type[Settings], section: str, path: Path = PARAMS, *, part: bool 
     if part:
         values = OmegaConf.masked_copy(values, [field.name for field in dataclasses.fields(kind)])  # type: ignore[arg-type]
     return parse(kind, values, section)
+
+
+def ahead(kind: type[Settings], group: str, path: Path = PARAMS) -> dict[str, Settings]:
+    """The sections of a group, {name: settings}, for a stage that looks at what later stages will be asked to do.
+
+    DVC is not told that the stage reads them: they may decide whether it begins, and nothing of what it writes.
+
+    Raises:
+        PipelineError: as `load`; there is no such group.
+    """
+    if not isinstance(names := OmegaConf.select(_params(path), group), DictConfig):
+        raise PipelineError(f"{path} has no section `{group}`; `make params` composes it from conf/")
+    return {str(name): load(kind, f"{group}.{name}", path) for name in names}
 
 
 def parse(kind: type[Settings], values: Any, section: str) -> Settings:
@@ -152,6 +154,23 @@ def parse(kind: type[Settings], values: Any, section: str) -> Settings:
     settings = OmegaConf.to_object(merged)
     _check_ranges(settings, section)
     return settings  # type: ignore[return-value]
+
+
+def _params(path: Path) -> DictConfig:
+    """A params.yaml, if it can be read and has no key at its top that is not known."""
+    if not path.is_file():
+        raise PipelineError(f"{path} not found in {Path.cwd()}; run from the project's root, after `make params`")
+    try:
+        params = OmegaConf.load(path)
+    except UnicodeDecodeError as error:
+        raise PipelineError(f"{path} is not UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
+    except YAMLError as error:
+        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())[:240]}") from None
+    if not isinstance(params, DictConfig):
+        raise PipelineError(f"{path} holds no sections; `make params` composes it from conf/")
+    if unknown := sorted(set(params) - set(SECTIONS)):
+        raise PipelineError(f"{path} has an unknown key `{unknown[0]}`; allowed at the top are: {', '.join(SECTIONS)}")
+    return params
 
 
 def _check_ranges(settings: Any, section: str) -> None:

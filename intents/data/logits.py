@@ -35,7 +35,7 @@ def load_from(file: str, key: str) -> dict[str, np.ndarray]:
 
 
 def check(variant: str, logits: Mapping[str, np.ndarray]) -> None:
-    """Raise a PipelineError if a logit is not finite: the model is none, and what comes after would blame others."""
+    """Raise a PipelineError if a logit is not finite: no later stage would name the model that made it."""
     for split, array in logits.items():
         if broken := int((~np.isfinite(array)).any(axis=-1).sum()):
             raise PipelineError(
@@ -69,7 +69,7 @@ def load(variant: str) -> dict[str, np.ndarray]:
     except SafetensorError as error:
         raise PipelineError(f"{file} is damaged: {' '.join(str(error).split())[:120]}; `{made_by}` makes it") from None
     if broken := [split for split, array in found.items() if not np.isfinite(array).all()]:
-        raise PipelineError(f"{file} has logits of {broken[0]} that are not finite; `{made_by}` makes it anew")
+        raise PipelineError(f"{file} has logits of {broken[0]} that are not finite; `{made_by}` makes it again")
     return found
 
 

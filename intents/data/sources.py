@@ -22,7 +22,7 @@ TIMEOUT_S = 30
 
 log = logging.getLogger(__name__)
 
-# What the published files call the two halves of each of our splits.
+# What the published files call each of our splits.
 UPSTREAM_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -149,7 +149,7 @@ def mirror_folder() -> Path:
     for parent in Path.cwd().parents:
         if (parent / MIRROR_FOLDER).is_dir():
             return parent / MIRROR_FOLDER
-    raise UnavailableError(f"{MIRROR_VARIABLE} is not set and there is no ../{MIRROR_FOLDER}")
+    raise UnavailableError(f"{MIRROR_VARIABLE} is not set, and no folder above {Path.cwd()} has {MIRROR_FOLDER}")
 
 
 def from_mirror(file: str, sha256: str) -> dict[str, list[Row]]:
@@ -175,7 +175,7 @@ def from_upstream(url: str, sha256: str) -> dict[str, list[Row]]:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
             content = answer.read()
-    except (OSError, http.client.HTTPException) as error:  # cut off half-way, an answer is of the second kind
+    except (OSError, http.client.HTTPException) as error:  # an answer that is cut off raises the second kind
         raise UnavailableError(_one_line(error)) from error
     return parse(checked(content, sha256, url), url)
 

@@ -23,7 +23,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, rate: float) -> floa
 
     Args:
         logits: (queries, intents + 1), out-of-scope last.
-        labels: (queries,); in-scope queries must be among them. Without out-of-scope queries, all count alike.
+        labels: (queries,); in-scope queries must be among them. Without out-of-scope queries, all count equally.
         rate: expected share of out-of-scope queries, between 0 and 1.
     """
     outside = labels == logits.shape[1] - 1

@@ -1,4 +1,4 @@
-"""Queries of one's own that the deployed model must answer rightly."""
+"""Queries of your own that the deployed model must answer correctly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ def best_deployable(table: Table, max_drop: float, tie: float) -> str | None:
 
     Args:
         max_drop: the accuracy that it may cost against the teacher, 0.01 for one point.
-        tie: share of the fastest one's p50 within which others count as as fast.
+        tie: share of the fastest one's p50 within which others count as equally fast.
     """
     allowed = accuracy(table[TEACHER]) - max_drop
     within = [name for name, row in table.items() if row["deployable"] and accuracy(row) >= allowed]

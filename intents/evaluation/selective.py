@@ -29,7 +29,7 @@ def surest(logits: np.ndarray, labels: np.ndarray, temperature: float) -> tuple[
 def weights(labels: np.ndarray, out_of_scope: int, rate: float) -> np.ndarray:
     """How much each query counts, (queries,), 1 in sum, so that a share `rate` of them is out of scope.
 
-    Where all queries are in scope, or none is, all count alike: nothing can be said of the other kind.
+    If all queries are in scope, or none is, all count equally: nothing can be said of the other kind.
     """
     outside = labels == out_of_scope
     if outside.all() or not outside.any():
@@ -45,7 +45,7 @@ def risk_by_coverage(confidence: np.ndarray, correct: np.ndarray, weight: np.nda
     Args:
         confidence: how sure the model is of its answer, (queries,).
         correct: whether the answer is right, bool, (queries,).
-        weight: how much each query counts, (queries,), 1 in sum; all alike if None.
+        weight: how much each query counts, (queries,), 1 in sum; all equal if None.
 
     Returns:
         A row per threshold, the highest first: threshold (queries of this confidence or more are answered), coverage

@@ -3,7 +3,7 @@
 Training data holds few out-of-scope queries, and validation holds a share of them (3 % in CLINC150) that says nothing
 about real traffic. So the threshold maximizes the accuracy *expected at a stated rate* of out-of-scope traffic, each
 half of validation weighted accordingly. Where validation has no out-of-scope queries, nothing can be maximized: the
-threshold is then a stated quantile of the scores in scope, the share of them that one accepts to lose.
+threshold is then a stated quantile of the scores in scope, the share of them that may be lost.
 
 On the validation queries of CLINC150 the rule's score had a larger area under the ROC curve than the largest logit.
 
@@ -47,7 +47,7 @@ def calibrate(
 ) -> float:
     """The threshold with the best expected accuracy on (validation) queries, by their smoothed scores.
 
-    With few out-of-scope queries the best threshold of a sample hangs on a handful of them. So each half's scores are
+    With few out-of-scope queries the best threshold of a sample depends on a handful of them. So each half's scores are
     smoothed by a Gaussian kernel first: what a threshold gains and loses then changes slowly with it.
 
     Args:

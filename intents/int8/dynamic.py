@@ -1,4 +1,4 @@
-"""Dynamic int8 in PyTorch: the range of a layer's inputs is found anew in each call."""
+"""Dynamic int8 in PyTorch: the range of a layer's inputs is found in each call."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Quantization-aware training: the model computes with the values that int8 will leave it, and learns to live with it.
+"""Quantization-aware training: the model computes with the values that int8 will give it, and adapts to them.
 
 Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018),
 section 3: weights and layer inputs are quantized and dequantized on the way forward, in float32. Rounding has no

@@ -227,7 +227,7 @@ def save(model: PreTrainedModel, folder: Path) -> None:
 def load(folder: Path, made_by: str) -> PreTrainedModel:
     """A model that `save` wrote, in evaluation mode; nothing in the folder is executed."""
     path = files.require(folder / WEIGHTS, made_by)
-    reading.check_weights(path, f"`{made_by}` makes it anew")
+    reading.check_weights(path, f"`{made_by}` makes it again")
     model = encoder.skeleton(folder)
     with safe_open(path, framework="pt") as file:
         reduce_range = file.metadata()["reduce_range"] == "true"

@@ -27,7 +27,7 @@ PATTERNS = [
 ]
 
 log = logging.getLogger(__name__)
-# The report of "newly initialized" heads would greet every fine-tuning: it is what fine-tuning means.
+# Every fine-tuning would report "newly initialized" heads, which is what fine-tuning means.
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
@@ -80,7 +80,7 @@ def load_classifier(folder: Path, intents: Intents | None = None, attention: str
     """A sequence classifier in float32, in evaluation mode.
 
     With `intents`, a pretrained encoder gets a fresh head for them (drawn from torch's generator: seed it);
-    without, the folder must be one of our own that has its head.
+    without, the folder must be one that this project wrote, with its head.
 
     Raises:
         PipelineError: a file of the folder is missing or damaged, or the weights are not those of the configuration.

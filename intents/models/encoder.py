@@ -84,15 +84,20 @@ def keep_layers(model: PreTrainedModel, kept: list[int], key: str) -> PreTrained
     """
     holder, name = layers_of(model)
     layers = getattr(holder, name)
-    if unknown := [layer for layer in kept if not 0 <= layer < len(layers)]:
-        raise PipelineError(
-            f"`{key}` names layer {unknown[0]}, but the teacher has {len(layers)}: allowed are 0 to {len(layers) - 1}"
-        )
-    if not kept or kept != sorted(set(kept)):
-        raise PipelineError(f"`{key}` is {kept}; allowed: one or more layers, each once, in increasing order")
+    check_layers(kept, len(layers), key)
     setattr(holder, name, nn.ModuleList(layers[layer] for layer in kept))
     model.config.num_hidden_layers = len(kept)
     return model
+
+
+def check_layers(kept: list[int], layers: int, key: str) -> None:
+    """Raise a PipelineError if those are no layers of a teacher that has so many, or are not in increasing order."""
+    if unknown := [layer for layer in kept if not 0 <= layer < layers]:
+        raise PipelineError(
+            f"`{key}` names layer {unknown[0]}, but the teacher has {layers}: allowed are 0 to {layers - 1}"
+        )
+    if not kept or kept != sorted(set(kept)):
+        raise PipelineError(f"`{key}` is {kept}; allowed: one or more layers, each once, in increasing order")
 
 
 def layers_and_layout(model: PreTrainedModel) -> tuple[list[nn.Module], Layout]:
@@ -170,7 +175,7 @@ def skeleton(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
 
 
 def load_classifier(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
-    """The sequence classifier in a folder of our own, shrunk or not, in float32 and evaluation mode.
+    """The sequence classifier in a folder that this project wrote, shrunk or not, in float32 and evaluation mode.
 
     Raises:
         PipelineError: a file is missing or damaged, or the weights have other shapes than config.json says.

@@ -1,4 +1,4 @@
-"""What the families of pretrained encoders are good for, said before one of them is trained for an hour."""
+"""Which families of pretrained encoders the stages can take, checked before one is trained for an hour."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ UNFIT = {
     "deberta": "prune does not know its layers, and ort-quantize cannot fuse their attention",
     "deberta-v2": "prune does not know its layers, and ort-quantize cannot fuse their attention",
 }
-# Families that count positions from behind that of padding, as fairseq did.
+# Families that number positions from the padding's on, as fairseq did.
 BEHIND_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 LEAST = 0.5  # of a model's word vectors, the share that its tokenizer must have pieces for
 

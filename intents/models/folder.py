@@ -75,7 +75,7 @@ def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     """Save the tokenizer without padding and with its truncation, however it was called before."""
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.enable_truncation(tokenizer.model_max_length)
-    for name in ("local_files_only", "is_local"):  # how it was loaded, which is none of the file's business
+    for name in ("local_files_only", "is_local"):  # how it was loaded, which the file need not say
         tokenizer.init_kwargs.pop(name, None)
     tokenizer.save_pretrained(folder)
 

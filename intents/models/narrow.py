@@ -34,7 +34,7 @@ def principal_components(table: torch.Tensor, size: int) -> torch.Tensor:
         centred.T @ centred
     )  # by increasing variance; as many as the width, however many pieces
     axes = axes.flip(dims=(1,))[:, :size]
-    # An axis may point either way; a fixed choice makes the student the same on every machine.
+    # The direction of an axis is arbitrary; a fixed choice makes the student the same on every machine.
     axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
     return (centred @ axes).to(table.dtype)
 

@@ -1,4 +1,4 @@
-"""The files of a model folder, looked at before they are loaded: a damaged one is said in a line, and what to do.
+"""The files of a model folder, looked at before they are loaded: of a damaged one, a line says what to do.
 
 The libraries that load them fail in dozens of ways, some of them silently: a folder without tokenizer files gets a
 tokenizer of a few special tokens, and weights of another model give way to random ones.
@@ -34,9 +34,9 @@ VOCABULARIES = (
 
 
 def remedy(folder: Path) -> str:
-    """What to do where a file of the folder is damaged: for one of ours the command that makes it."""
+    """What to do if a file of the folder is damaged: for a folder of this project, the command that makes it."""
     if folder.parent == paths.MODELS:
-        return f"`{variants.parse(folder.name).made_by}` makes it anew"
+        return f"`{variants.parse(folder.name).made_by}` makes it again"
     return "fetch the checkpoint again"
 
 

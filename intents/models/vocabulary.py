@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from intents.core.errors import PipelineError
 
+WORDPIECE = "WordPiece"  # the type of vocabulary that can be cut
 ASCII = [chr(code) for code in range(33, 127)]  # printable, and no space
 
 
@@ -83,10 +84,12 @@ def cut_rows(table: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
     return table.detach()[torch.as_tensor(list(kept))].clone()
 
 
+def kind(tokenizer: PreTrainedTokenizerFast) -> str:
+    """The type of a tokenizer's vocabulary: WordPiece, which can be cut, BPE or Unigram."""
+    return str(json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"])
+
+
 def _wordpiece(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    if model["type"] != "WordPiece":
-        raise PipelineError(
-            f"a vocabulary of type {model['type']} cannot be cut; allowed: WordPiece, or `vocabulary` null"
-        )
-    return model
+    if (found := kind(tokenizer)) != WORDPIECE:
+        raise PipelineError(f"a vocabulary of type {found} cannot be cut; allowed: {WORDPIECE}, or `vocabulary` null")
+    return json.loads(tokenizer.backend_tokenizer.to_str())["model"]  # type: ignore[no-any-return]

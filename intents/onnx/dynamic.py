@@ -1,4 +1,4 @@
-"""Dynamic int8: the range of what is multiplied by a weight is measured anew in each call.
+"""Dynamic int8: the range of what is multiplied by a weight is measured in each call.
 
 So an answer depends a little on the padding and the other queries of its batch.
 """

@@ -1,4 +1,4 @@
-"""A model exported as an ONNX graph, and held to PyTorch's logits."""
+"""A model exported as an ONNX graph and compared with PyTorch's logits."""
 
 import warnings
 from pathlib import Path
@@ -68,7 +68,7 @@ def export(model: PreTrainedModel, path: Path, opset: int) -> None:
         )
     exported = onnx.load(path)
     # The exporter notes at each node from which line of which file it came: the same model would have other bytes in
-    # another folder, and tell whoever gets it where it was made. Of its notes just the module's name is kept.
+    # another folder, and would show where it was made. Of its notes, only the module's name is kept.
     graph = exported.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
         kept = [entry for entry in part.metadata_props if entry.key == SCOPES]

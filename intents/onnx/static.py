@@ -1,4 +1,4 @@
-"""Static int8: the range of what is multiplied by a weight is taken from training queries, once and for all.
+"""Static int8: the range of what is multiplied by a weight is taken from training queries, once.
 
 That saves the measuring in each call, gives a query the same answer in any batch, and clips what goes beyond the range.
 """

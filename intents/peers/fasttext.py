@@ -19,7 +19,7 @@ LABEL = "__label__"
 def library() -> Any:
     with common.packages("fasttext"):
         import fasttext
-    fasttext.FastText.eprint = lambda *_: None  # it warns of itself at each load
+    fasttext.FastText.eprint = lambda *_: None  # it prints a warning at each load
     return fasttext
 
 

@@ -9,8 +9,8 @@ from intents.core.variants import Variant
 from intents.reports.markdown import TEMPLATES, render
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-APACHE = "apache-2.0"  # its section 4 asks that who gets the work gets the licence
-LOCAL = "local"  # the `dataset.config` of a data set of one's own
+APACHE = "apache-2.0"  # its section 4: whoever receives the work must receive the licence too
+LOCAL = "local"  # the `dataset.config` of a data set of your own
 
 
 @dataclass(frozen=True, kw_only=True)

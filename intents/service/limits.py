@@ -1,4 +1,4 @@
-"""What a client may ask for. What goes beyond is refused with an error that names the limit."""
+"""What a client may ask for. A request beyond a limit is refused with an error that names the limit."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -83,7 +83,7 @@ class Queue:
                 self._loop.call_soon_threadsafe(self._deliver, group, self._outcomes(group))
 
     def _outcomes(self, group: list[Job]) -> list[Outcome]:
-        """The answers of each job; if they fail together, each alone, so that none fails for another's sake."""
+        """The answers of each job; if they fail together, each alone, so that none fails because of another."""
         try:
             found = iter(
                 self._classifier.batch([text for job in group for text in job.texts], max(j.top for j in group))
@@ -99,7 +99,7 @@ class Queue:
         self._seen(sum(len(job.texts) for job in group))
         for job, outcome in zip(group, outcomes, strict=True):
             self.waiting -= len(job.texts)
-            if job.future.done():  # cancelled: its client has gone
+            if job.future.done():  # cancelled: its client has disconnected
                 continue
             if isinstance(outcome, Exception):
                 job.future.set_exception(outcome)

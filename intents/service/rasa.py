@@ -16,7 +16,7 @@ def parsed(text: str, answer: Answer) -> dict[str, Any]:
     """Rasa's ParseResult of a message.
 
     Args:
-        answer: with the alternatives that the ranking shall name.
+        answer: with the alternatives that the ranking is to name.
 
     Returns:
         text, intent, intent_ranking and entities; of the latter there are none. The confidence of nlu_fallback is that

@@ -60,7 +60,7 @@ async def body(request: Request, limits: Limits) -> bytes:
         ) from None
     except asyncio.CancelledError:
         raise stopping() from None
-    except ClientDisconnect:  # nobody reads this; the request counts as a bad one
+    except ClientDisconnect:  # nobody reads this; the request counts as bad
         raise RefusedError(400, "the connection was closed before the body was whole") from None
     return bytes(content)
 

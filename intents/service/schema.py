@@ -1,4 +1,4 @@
-"""What requests and answers look like, for the OpenAPI document; `reading` checks requests, in words of its own."""
+"""What requests and answers look like, for the OpenAPI document; `reading` checks requests, with its own messages."""
 
 from typing import Any
 

@@ -216,7 +216,7 @@ def check(path: Path, made_by: str) -> None:
 
 
 def damaged(path: Path, kind: str, error: Exception, made_by: str) -> PipelineError:
-    return PipelineError(f"{path} is no {kind} that can be read: {one_line(error)}; `{made_by}` makes it anew")
+    return PipelineError(f"{path} is no {kind} that can be read: {one_line(error)}; `{made_by}` makes it again")
 
 
 def one_line(error: Any) -> str:

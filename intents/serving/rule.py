@@ -43,15 +43,15 @@ class Rule(NamedTuple):
             found = cls(**{name: content[name] for name in cls._fields})
         except (KeyError, TypeError):
             raise PipelineError(
-                f"{path} is no rule; it needs the keys {', '.join(cls._fields)}; `{made_by}` makes it anew"
+                f"{path} is no rule; it needs the keys {', '.join(cls._fields)}; `{made_by}` makes it again"
             ) from None
         except RecursionError:
-            raise PipelineError(f"{path} is nested too deeply to be a rule; `{made_by}` makes it anew") from None
+            raise PipelineError(f"{path} is nested too deeply to be a rule; `{made_by}` makes it again") from None
         for name, (right, allowed) in ALLOWED.items():
             value = getattr(found, name)
             if not right(value):
                 raise PipelineError(
-                    f"`{name}` in {path} is {repr(value)[:80]}; allowed: {allowed}; `{made_by}` makes it anew"
+                    f"`{name}` in {path} is {repr(value)[:80]}; allowed: {allowed}; `{made_by}` makes it again"
                 )
         return found
 

@@ -18,7 +18,7 @@ def interleaved(
 ) -> dict[str, np.ndarray]:
     """The time of each answerer on each query, in milliseconds, shape (queries,).
 
-    Query by query all answerers take their turn, in an order drawn anew for each query: a slow minute of the
+    Query by query all answerers take their turn, in a new order for each query: a slow minute of the
     machine slows them all.
 
     Args:

@@ -33,7 +33,7 @@ class First(NamedTuple):
 def interleaved(
     folders: Mapping[str, Path], rule: Rule, query: str, starts: int, threads: int, seed: int
 ) -> dict[str, list[First]]:
-    """The first answers of several models that take turns, in an order drawn anew for each round of starts.
+    """The first answers of several models that take turns, in a new order for each round of starts.
 
     Args:
         folders: of each model: model.onnx and tokenizer.json.

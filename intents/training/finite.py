@@ -1,4 +1,4 @@
-"""A training whose loss is infinite or no number ends at once: what comes after it is a model of nothing."""
+"""A training whose loss is infinite or no number ends at once: what it goes on to make is of no use."""
 
 from typing import Any
 
@@ -15,11 +15,15 @@ SUSPECTS = (
 )
 
 
+class DivergedError(PipelineError):
+    """A training diverged with its settings. A search goes on with others."""
+
+
 class FiniteTrainer(Trainer):
-    """A Trainer that ends at the first loss that is not finite: what comes after it is a model of nothing.
+    """A Trainer that ends at the first loss that is not finite.
 
     Raises:
-        PipelineError: the loss of a step or of an evaluation is infinite or none; the message has the settings.
+        DivergedError: the loss of a step or of an evaluation is infinite or no number; the message has the settings.
     """
 
     settings: Any  # those of the run, set by `trainer.train`
@@ -37,8 +41,8 @@ class FiniteTrainer(Trainer):
         return metrics
 
 
-def diverged(settings: Any, what: str) -> PipelineError:
+def diverged(settings: Any, what: str) -> DivergedError:
     """The error of a training that diverged: what was seen, and the settings that may be why."""
     values = {name: getattr(settings, name) for name in SUSPECTS if getattr(settings, name, None) is not None}
     named = ", ".join(f"`{name}` {value:g}" for name, value in values.items())
-    return PipelineError(f"training diverged: {what}. It ran with {named}; a lower `learning_rate` comes first to try")
+    return DivergedError(f"training diverged: {what}. It ran with {named}; a lower `learning_rate` comes first to try")

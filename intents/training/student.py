@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.core.errors import PipelineError
 from intents.core.settings import at_least, between, seed_number
 from intents.data.corpus import Corpus
-from intents.models import checkpoints, encoder, families, reading
+from intents.models import checkpoints, encoder, families, reading, vocabulary
 from intents.models.first_token import read_first_token
 from intents.models.narrow import narrow
-from intents.models.vocabulary import cut_rows, cut_tokenizer, needed
 from intents.training.distillation import HOTTEST, Distillation
 from intents.training.trainer import Run
 
@@ -72,6 +71,46 @@ class Student:
         return run if self.seed is None else dataclasses.replace(run, seed=self.seed)
 
 
+def check_start(student: Student, name: str) -> None:
+    """Raise a PipelineError unless one of `layers`, `checkpoint` and `shape` is given, and no other."""
+    given = [key for key in ("layers", "checkpoint", "shape") if getattr(student, key) is not None]
+    if len(given) != 1:
+        raise PipelineError(
+            f"one of `student.{name}.layers`, `student.{name}.checkpoint` and `student.{name}.shape` must be given, "
+            f"and the others be null; given: {', '.join(given) or 'none'}"
+        )
+
+
+def check(student: Student, name: str, teacher: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Look at whether the student can be made of a teacher, which need not be trained yet.
+
+    Args:
+        name: of its section, for errors to name.
+        teacher: the configuration of its encoder.
+
+    Raises:
+        PipelineError: the student does not say what it starts from, or the teacher has not got it: the layers, word
+            vectors as wide as the student, or a vocabulary that can be cut.
+    """
+    check_start(student, name)
+    if student.layers is not None:
+        encoder.check_layers(student.layers, int(teacher.num_hidden_layers), f"student.{name}.layers")
+    if student.shape is None:
+        return
+    if student.vocabulary is not None and (found := vocabulary.kind(tokenizer)) != vocabulary.WORDPIECE:
+        raise PipelineError(
+            f"`student.{name}.vocabulary` is to cut the vocabulary of `teacher.checkpoint`, which is of the type "
+            f"{found}; allowed: null, or a teacher with {vocabulary.WORDPIECE}, such as BERT"
+        )
+    hidden, heads = student.shape.hidden, student.shape.heads
+    widest = int(getattr(teacher, "embedding_size", teacher.hidden_size))  # ELECTRA's word vectors are narrower
+    if hidden > widest or hidden % heads:
+        raise PipelineError(
+            f"`student.{name}.shape.hidden` is {hidden}, with {heads} heads and word vectors of width {widest} to "
+            f"start from; allowed: a multiple of `student.{name}.shape.heads`, up to {widest}"
+        )
+
+
 def source(student: Student, name: str, teacher: Path) -> Path:
     """The folder that the student starts from: the teacher's, or that of a checkpoint of its own.
 
@@ -81,12 +120,7 @@ def source(student: Student, name: str, teacher: Path) -> Path:
     Raises:
         PipelineError: none of `layers`, `checkpoint` and `shape` is given, or more than one.
     """
-    given = [key for key in ("layers", "checkpoint", "shape") if getattr(student, key) is not None]
-    if len(given) != 1:
-        raise PipelineError(
-            f"one of `student.{name}.layers`, `student.{name}.checkpoint` and `student.{name}.shape` must be given, "
-            f"and the others be null; given: {', '.join(given) or 'none'}"
-        )
+    check_start(student, name)
     if student.checkpoint is None:
         return teacher
     return checkpoints.locate(student.checkpoint, None, student.revision, student.sha256)
@@ -109,8 +143,8 @@ def initial(
         return found, own
     model, words = encoder.load_classifier(folder), None
     if student.vocabulary is not None:
-        kept = needed(tokenizer, data.texts("train"), student.vocabulary.seen, student.vocabulary.common)
-        words = cut_rows(model.get_input_embeddings().get_parameter("weight"), kept)
-        tokenizer = cut_tokenizer(tokenizer, kept)
+        kept = vocabulary.needed(tokenizer, data.texts("train"), student.vocabulary.seen, student.vocabulary.common)
+        words = vocabulary.cut_rows(model.get_input_embeddings().get_parameter("weight"), kept)
+        tokenizer = vocabulary.cut_tokenizer(tokenizer, kept)
     shape = dataclasses.asdict(student.shape)
     return read_first_token(narrow(model, **shape, words=words, positions=tokenizer.model_max_length)), tokenizer

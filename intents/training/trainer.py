@@ -88,7 +88,7 @@ def scratch_folder(stage: str, *inputs: Any) -> Path:
     """Where this run keeps its checkpoints: the name holds a digest of all that the run depends on.
 
     So a checkpoint is resumed only by a run with the same settings, inputs, libraries and code; comments and
-    docstrings apart. After any change the training begins anew.
+    docstrings apart. After any change the training starts from the beginning.
 
     Args:
         inputs: settings (by their repr) and files (by their content).

@@ -28,7 +28,7 @@ def squared_error(
     The first sum is that of Kim et al., "Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge
     Distillation" (2021): it matches the logits themselves. The divergence of two softmaxes is blind to a number added
     to all logits of a query, and the score of the out-of-scope rule (intents/serving/rule.py) is exactly their level.
-    That score, as the answer itself, hangs on the few highest logits, which are a few of 151 in the first sum and
+    That score, like the answer itself, depends on the few highest logits, which are a few of 151 in the first sum and
     nearly all of the second.
 
     Args:

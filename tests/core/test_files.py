@@ -187,7 +187,7 @@ def test_a_file_that_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_json_says_what_makes_it(tmp_path: Path) -> None:
     (tmp_path / "file.json").write_text("{")
-    with pytest.raises(PipelineError, match=r"file.json is not valid JSON: .*; `dvc repro evaluate` makes it anew"):
+    with pytest.raises(PipelineError, match=r"file.json is not valid JSON: .*; `dvc repro evaluate` makes it again"):
         files.read_json(tmp_path / "file.json", "dvc repro evaluate")
 
 

@@ -123,6 +123,9 @@ def test_a_mirror_above_the_current_folder_is_found(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("CLINC150_MIRROR", raising=False)
     monkeypatch.chdir(tmp_path / "project/.dvc/tmp")
     assert sources.mirror_folder() == tmp_path / "shared/clinc150"
+    (tmp_path / "shared/clinc150").rmdir()
+    with pytest.raises(sources.UnavailableError, match=r"no folder above .*/project/.dvc/tmp has shared/clinc150$"):
+        sources.mirror_folder()
 
 
 def test_a_source_with_wrong_content_is_not_passed_over_for_the_next() -> None:

@@ -1,5 +1,6 @@
 """families: each that is allowed goes through what the stages do to a model; others are refused before any training."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from intents.core import settings
 from intents.core.errors import PipelineError
 from intents.data.corpus import Intents
 from intents.int8 import kernels
@@ -31,6 +33,8 @@ from intents.models.narrow import narrow
 from intents.onnx import dynamic, export, graph
 from intents.onnx.common import WeightType, included
 from intents.serving.classifier import MODEL, OnnxModel
+from intents.training import student
+from intents.training.student import Student
 from stages import finetune_teacher
 
 INTENTS = Intents.of({"daily": ["alarm", "music"]})
@@ -99,6 +103,13 @@ def answers(model: Any, tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
         return model(**batch).logits.numpy()  # type: ignore[no-any-return]
 
 
+NARROW = {field.name: None for field in dataclasses.fields(Student)} | {
+    "shape": {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 16, "dropout": 0.0},
+    "vocabulary": {"seen": 2, "common": 4000},
+    "answers": "data/augmented",
+    "objective": "logits",
+    "emphasis": 0.0,
+}
 # Each family once, and BERT's in both ways: an export takes seconds. None: the checkpoint's own classifier.
 THROUGH = [
     ("bert", None),
@@ -188,6 +199,65 @@ def test_a_family_that_a_later_stage_cannot_take_is_refused_before_training(
     assert "allowed: bert, distilbert, roberta, xlm-roberta, electra; as `second_teacher`" in str(e.value)
     assert len(str(e.value)) <= 400
     assert contents(project_of) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ["student=[half,narrow]", "student.half.layers=[1,3]"],
+            "`student.narrow.vocabulary` is to cut the vocabulary of `teacher.checkpoint`, which is of the type BPE; "
+            "allowed: null, or a teacher with WordPiece, such as BERT",
+        ),
+        (
+            [
+                *("student=[half,narrow]", "student.half.layers=[1,3]", "student.narrow.vocabulary=null"),
+                "student.narrow.shape.hidden=40",
+            ],
+            "`student.narrow.shape.hidden` is 40, with 8 heads and word vectors of width 32 to start from; allowed: a "
+            "multiple of `student.narrow.shape.heads`, up to 32",
+        ),
+        (["student=half"], "`student.half.layers` names layer 5, but the teacher has 4: allowed are 0 to 3"),
+        (
+            ["student=half", "student.half.layers=null"],
+            "one of `student.half.layers`, `student.half.checkpoint` and `student.half.shape` must be given, and the "
+            "others be null; given: none",
+        ),
+        (
+            ["student=half", "student.half.alpha=2"],
+            "`student.half.alpha` is 2.0; allowed: a number from 0 to 1, or null",
+        ),
+    ],
+)
+def test_a_student_that_cannot_be_made_of_the_teacher_is_refused_before_the_teacher_is_trained(
+    project_of: Path, change: list[str], message: str
+) -> None:
+    """distill would say so as well, after a teacher has been trained that is of no use."""
+    source = checkpoint("roberta", project_of / "checkpoint")
+    own = [f"teacher.{key}=null" for key in ("package", "revision", "sha256")]
+    compose(f"teacher.checkpoint={source}", *own, "teacher.max_length=16", "second_teacher=none", *change)
+    before = contents(project_of)
+    with pytest.raises(PipelineError) as error:
+        run(finetune_teacher)
+    assert str(error.value) == message
+    assert contents(project_of) == before
+
+
+def test_a_student_with_the_whole_vocabulary_is_made_of_a_teacher_without_word_pieces(tmp_path: Path) -> None:
+    chosen = settings.parse(Student, NARROW | {"vocabulary": None}, "student.narrow")
+    source = checkpoint("roberta", tmp_path / "own")
+    student.check(chosen, "narrow", configuration("roberta", 300), checkpoints.load_tokenizer(source, 16))
+
+
+@pytest.mark.parametrize(("hidden", "allowed"), [(16, True), (20, False)])
+def test_word_vectors_narrower_than_the_layers_bound_the_width_of_a_student(hidden: int, allowed: bool) -> None:
+    shape = {"hidden": hidden, "layers": 1, "heads": 2, "feed_forward": 16, "dropout": 0.0}
+    chosen = settings.parse(Student, NARROW | {"shape": shape}, "student.narrow")
+    if allowed:
+        student.check(chosen, "narrow", configuration("electra", 300), words("electra"))
+        return
+    with pytest.raises(PipelineError, match=r"`student.narrow.shape.hidden` is 20, .*width 16 to start from"):
+        student.check(chosen, "narrow", configuration("electra", 300), words("electra"))
 
 
 @pytest.mark.parametrize("family", ["mpnet", "albert"])

@@ -96,7 +96,7 @@ def test_a_truncated_file_names_itself_and_the_stage_that_makes_it(
     truncate(made / name)
     found = refused(lambda: load(made))
     assert found.startswith(f"models/half/{name} is no ")
-    assert found.endswith("; `dvc repro distill@half` makes it anew")
+    assert found.endswith("; `dvc repro distill@half` makes it again")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
@@ -173,7 +173,7 @@ def test_a_truncated_int8_file_names_the_stage(made: Path) -> None:
     truncate(target / "int8.safetensors")
     found = refused(lambda: kernels.load(target, "dvc repro quantize@half-dynamic"))
     assert found.startswith("models/half-torch-dynamic/int8.safetensors is no safetensors file that can be read: ")
-    assert found.endswith("; `dvc repro quantize@half-dynamic` makes it anew")
+    assert found.endswith("; `dvc repro quantize@half-dynamic` makes it again")
 
 
 def test_without_its_ranges_a_qat_model_is_not_calibrated_instead(made: Path) -> None:

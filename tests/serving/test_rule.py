@@ -70,7 +70,7 @@ def test_a_rule_is_saved_and_read_back(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_no_rule_is_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "classifier.json").write_text(content)
-    with pytest.raises(PipelineError, match=f"classifier.json {message}.*; `make it` makes it anew"):
+    with pytest.raises(PipelineError, match=f"classifier.json {message}.*; `make it` makes it again"):
         Rule.load(tmp_path, "make it")
 
 

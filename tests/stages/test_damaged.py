@@ -1,4 +1,4 @@
-"""Reports that are cut off, or of another shape: whoever reads them names the file and what makes it anew."""
+"""Reports that are cut off, or of another shape: whoever reads them names the file and what makes it again."""
 
 import json
 import shutil

@@ -1,5 +1,6 @@
 """tools.repro: several stages at once, in an order that DVC would allow, with what DVC would write."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 
 from intents.core.errors import PipelineError
-from tools import repro
+from tools import durations, repro
 
 DIAMOND = {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}}
 
@@ -59,6 +60,15 @@ def test_the_stage_that_most_others_wait_for_comes_first() -> None:
     assert made.events[0] == "+first"
 
 
+def test_a_long_stage_that_nothing_waits_for_is_not_left_for_last() -> None:
+    """With one at once only the order shows: by the number of those that wait, `control` would come last."""
+    stages = {"control": set(), "first": set(), "next": {"first"}, "last": {"next"}}
+    seconds = {"control": 300, "first": 60, "next": 20, "last": 20}
+    made = Made()
+    repro.run(stages, 1, made, seconds=seconds)
+    assert [event for event in made.events if event[0] == "+"] == ["+control", "+first", "+next", "+last"]
+
+
 def test_a_stage_that_reads_the_clock_runs_alone() -> None:
     made = Made()  # it asserts so
     stages = {name: set() for name in ("a", "b", "benchmark", "c", "d")}
@@ -100,6 +110,18 @@ def test_what_changed_and_what_follows_it_is_made_and_recorded(
     with Repo() as repo:
         assert repo.status() == {}
     assert "2 stages" in capsys.readouterr().out
+    kept = durations.load()
+    assert kept["stages"].keys() == {"right", "both"}
+    assert all(seconds > 0 for seconds in kept["stages"].values())
+    assert "whole" not in kept  # `left` was up to date
+
+    for name in ("in", "other"):
+        Path(name).write_text("new")
+    repro.main()
+    kept = durations.load()
+    assert kept["stages"].keys() == {"left", "right", "both"}
+    assert (kept["whole"]["jobs"], kept["whole"]["cores"]) == (2, os.cpu_count())
+    capsys.readouterr()
 
     Path("dvc.yaml").write_text(Path("dvc.yaml").read_text().replace("cat other", "cat missing"))
     with pytest.raises(PipelineError, match=r"^stage right failed; .*right\.log$"):

@@ -10,6 +10,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from tools.search import page
+from tools.search.study import FAILED
 from tools.search.trials import EPOCHS_RUN
 
 CURRENT = {"epochs": 5, "alpha": 0.25, "temperature": 4.0}
@@ -96,6 +97,24 @@ def test_the_plane_rings_the_best(trials: pd.DataFrame) -> None:
     assert ring.get_offsets().data.tolist() == [[0.1, 4.0]]
     assert pruned.get_offsets().data.tolist() == [[0.9, 4.0]]
     assert len(complete.get_offsets()) == 6
+
+
+def test_a_trial_that_diverged_has_a_row_without_an_accuracy(study: optuna.Study) -> None:
+    study.add_trial(
+        create_trial(
+            state=TrialState.FAIL,
+            params={"epochs": 5, "alpha": 0.3, "temperature": 20.0},
+            distributions=DISTRIBUTIONS,
+            user_attrs={FAILED: "training diverged"},
+        )
+    )
+    table = page.table(study)
+    last = table.iloc[-1]
+    assert (last["trial"], last["state"], last["epochs_run"]) == (8, "diverged", 0)
+    assert pd.isna(last["accuracy"])
+    assert "8 trials, 6 complete, 1 pruned and 1 diverged," in page.page("s", 0, table, CURRENT, 3100)
+    page.history(table)
+    page.plane(table)
 
 
 def test_the_importance_is_of_what_was_varied(study: optuna.Study) -> None:

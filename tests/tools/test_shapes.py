@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 from intents.core import files
 from intents.core.errors import PipelineError
 from intents.evaluation.threshold import OutOfScope
+from intents.training.finite import DivergedError
 from tools import tune
 from tools.search import candidate, front, shapes, space
 from tools.search.space import Timing
@@ -77,7 +78,7 @@ def searched(built_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
     def diverging(*arguments: Any, **options: Any) -> Any:
         if next(calls) == 1:
-            raise PipelineError("training diverged: the loss is nan in step 3")
+            raise DivergedError("training diverged: the loss is nan in step 3")
         return distil(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -203,7 +204,7 @@ def test_a_search_whose_trials_all_fail_ends_and_says_why(built: Path, monkeypat
     configure()
 
     def diverging(*_: Any, **__: Any) -> None:
-        raise PipelineError("training diverged: so it did")
+        raise DivergedError("training diverged: so it did")
 
     monkeypatch.setattr(shapes, "distil", diverging)
     with pytest.raises(PipelineError, match="every trial of study 's' failed, the first with: training diverged: so"):

@@ -10,6 +10,7 @@ from optuna.pruners import NopPruner
 from optuna.trial import Trial, TrialState
 
 from intents.core.errors import PipelineError
+from intents.training.finite import DivergedError
 from tools.search import study
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -42,18 +43,18 @@ def states(found: optuna.Study) -> list[str]:
 
 def test_it_begins_with_the_first_parameters_and_ends_with_as_many_trials_as_asked_for(reopen: Callable) -> None:
     found = reopen()
-    done = list(study.work(found, parabola, 3))
+    done = list(study.work(found, parabola, 3, DivergedError))
     assert [trial.number for trial in done] == [0, 1, 2]
     assert done[0].params == {"x": 0.25}
-    assert list(study.work(reopen(), parabola, 3)) == []
-    assert [trial.number for trial in study.work(reopen(), parabola, 5)] == [3, 4]
+    assert list(study.work(reopen(), parabola, 3, DivergedError)) == []
+    assert [trial.number for trial in study.work(reopen(), parabola, 5, DivergedError)] == [3, 4]
 
 
-def test_what_is_drawn_hangs_on_the_seed_and_not_on_how_often_the_search_was_stopped(reopen: Callable) -> None:
+def test_what_is_drawn_depends_on_the_seed_and_not_on_how_often_the_search_was_stopped(reopen: Callable) -> None:
     drawn = {}
     for name, seed, steps in (("whole", 0, [5]), ("stopped", 0, [1, 2, 3, 4, 5]), ("other", 1, [3])):
         for trials in steps:
-            list(study.work(reopen(name=name, seed=seed), parabola, trials))
+            list(study.work(reopen(name=name, seed=seed), parabola, trials, DivergedError))
         drawn[name] = [trial.params["x"] for trial in reopen(name=name).get_trials()]
     assert drawn["whole"] == drawn["stopped"]
     assert len(set(drawn["whole"])) == 5  # with one seed for each process, the second would repeat the first
@@ -70,7 +71,7 @@ def test_an_interrupted_trial_is_run_again_with_its_parameters_and_reports(reope
 
     found = reopen()
     with pytest.raises(KeyboardInterrupt):
-        list(study.work(found, interrupted, 3))
+        list(study.work(found, interrupted, 3, DivergedError))
     assert states(found) == ["COMPLETE", "FAIL", "WAITING"]
 
     origins = {}
@@ -79,7 +80,7 @@ def test_an_interrupted_trial_is_run_again_with_its_parameters_and_reports(reope
         origins[trial.number] = study.origin(trial)
         return parabola(trial)
 
-    list(study.work(reopen(), resumed, 3))
+    list(study.work(reopen(), resumed, 3, DivergedError))
     failed, retried = found.get_trials()[1:3]
     assert states(found) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert (retried.params, retried.intermediate_values) == (failed.params, {1: 0.5})
@@ -89,10 +90,10 @@ def test_an_interrupted_trial_is_run_again_with_its_parameters_and_reports(reope
 def test_a_trial_that_never_began_is_not_waited_for(reopen: Callable) -> None:
     """Its worker was killed between Optuna's making it and its first heartbeat, which Optuna would never notice."""
     found = reopen()
-    list(study.work(found, parabola, 1))
+    list(study.work(found, parabola, 1, DivergedError))
     with pytest.warns(UserWarning, match="Heartbeat"):
         found.ask()
-    list(study.work(found, parabola, 3))
+    list(study.work(found, parabola, 3, DivergedError))
     assert states(found) == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
 
 
@@ -107,8 +108,32 @@ def test_a_trial_that_another_worker_took_over_is_left_to_it(
             trial.report(0.5, step=1)
         return parabola(trial)
 
-    assert [trial.number for trial in study.work(found, silent, 3)] == [0, 2, 3]
+    assert [trial.number for trial in study.work(found, silent, 3, DivergedError)] == [0, 2, 3]
     assert "trial 1 was silent for too long here and went to another worker" in caplog.text
+
+
+def test_a_trial_that_diverges_is_recorded_as_failed_and_the_search_goes_on(reopen: Callable) -> None:
+    def diverging(trial: Trial) -> float:
+        value = parabola(trial)
+        if trial.number in (0, 2):
+            raise DivergedError("training diverged: the loss is nan")
+        return value
+
+    found = reopen()
+    ended = [trial.number for trial in study.work(found, diverging, 4, DivergedError)]
+    assert ended == [0, 1, 2, 3]  # each counts: parameters that diverge would do so again
+    assert states(found) == ["FAIL", "COMPLETE", "FAIL", "COMPLETE"]
+    assert found.get_trials()[2].user_attrs[study.FAILED] == "training diverged: the loss is nan"
+    assert [trial.number for trial in study.work(reopen(), parabola, 5, DivergedError)] == [4]
+
+
+def test_a_search_in_which_every_trial_diverges_ends(reopen: Callable) -> None:
+    def diverging(trial: Trial) -> float:
+        raise DivergedError(f"with {parabola(trial)}")
+
+    found = reopen()
+    assert len(list(study.work(found, diverging, 3, DivergedError))) == 3
+    assert states(found) == ["FAIL"] * 3
 
 
 def test_a_defect_in_the_objective_ends_the_search(reopen: Callable) -> None:
@@ -116,11 +141,11 @@ def test_a_defect_in_the_objective_ends_the_search(reopen: Callable) -> None:
         raise ValueError("a defect")
 
     with pytest.raises(ValueError, match="a defect"):
-        list(study.work(reopen(), defect, 3))
+        list(study.work(reopen(), defect, 3, DivergedError))
 
 
 def test_a_study_of_other_inputs_is_refused_by_their_names(reopen: Callable) -> None:
-    list(study.work(reopen({"teacher": "1", "run": "a", "old": "x"}), parabola, 1))
+    list(study.work(reopen({"teacher": "1", "run": "a", "old": "x"}), parabola, 1, DivergedError))
     with pytest.raises(PipelineError, match="the trials of study 's' were made from another old, another teacher, and"):
         reopen({"teacher": "2", "run": "a"})
     assert len(reopen({"teacher": "1", "run": "a", "old": "x"}).get_trials()) == 1

@@ -25,9 +25,10 @@ from intents.core import files, paths, settings
 from intents.core.errors import PipelineError
 from intents.data import logits
 from intents.training.distillation import Distillation
+from intents.training.finite import diverged
 from stages import distill
 from tools import tune
-from tools.search import config
+from tools.search import config, trials
 from tools.search.trials import Report
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -347,6 +348,36 @@ def test_a_pruned_trial_leaves_no_checkpoints(searched: Path, monkeypatch: pytes
     assert list(table["state"]) == ["complete", "pruned", "pruned"]
     assert list(table["epochs_run"])[1:] == [1, 1]
     assert not list(Path("data/.training").glob("*"))
+
+
+def test_a_trial_that_diverges_is_told_and_the_others_go_on(
+    searched: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(**{"search.startup": 1, "search.trials": 3})
+    count = iter(range(3))
+
+    def distilled(*arguments: object, original: Callable[..., object] = trials.distil, **more: object) -> object:
+        if next(count) in failing:
+            raise diverged(arguments[4], "the loss is nan in step 1")
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(trials, "distil", distilled)
+    failing = (0, 1)
+    with caplog.at_level("INFO"):
+        run_tool(tune, monkeypatch)
+    told = [message for message in caplog.messages if "done" in message]
+    assert told[0].startswith("trial 0: failed: training diverged: the loss is nan in step 1. It ran with `learning_")
+    assert told[0].endswith("; 1 of 3 done")
+    assert re.search(r"; 3 of 3 done, best [\d.]+ % \(trial 2\)$", told[2])
+    table = pd.read_csv(tune.REPORT / "trials.csv")
+    assert list(table["state"]) == ["diverged", "diverged", "complete"]
+    assert list(table["accuracy"].isna()) == [True, True, False]
+    assert "3 trials, 1 complete, 0 pruned and 2 diverged" in (tune.REPORT / "README.md").read_text()
+    assert not list(Path("data/.training").glob("*"))
+
+    count, failing = iter(range(2)), (0, 1)
+    with pytest.raises(PipelineError, match=r"all 2 trials of study 'other' diverged; lower `distill.learning_rate`"):
+        run_tool(tune, monkeypatch, "--study", "other", "--trials", "2")
 
 
 @pytest.mark.parametrize(

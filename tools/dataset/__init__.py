@@ -1,1 +1,1 @@
-"""dataset: labelled queries of one's own, in whatever file they are, as a data set that the pipeline runs on."""
+"""dataset: your own labelled queries, in any of several file formats, as a data set that the pipeline runs on."""

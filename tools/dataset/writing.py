@@ -26,7 +26,7 @@ class Written(NamedTuple):
 
 
 def check_name(name: str) -> None:
-    """Raise a PipelineError unless a data set of one's own can have this name."""
+    """Raise a PipelineError unless a data set of your own can have this name."""
     if not re.fullmatch(r"[A-Za-z][\w-]*", name) or not isinstance(safe_load(name), str):
         raise PipelineError(f"--name is {name!r}; allowed: a letter, then letters, digits, - or _")
     option = CONF / f"{name}.yaml"

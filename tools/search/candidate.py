@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from intents.core.errors import PipelineError
 from intents.data import logits
 from intents.data.corpus import Corpus
 from intents.evaluation.threshold import OutOfScope, calibrate, expected_accuracy
@@ -20,6 +19,7 @@ from intents.onnx.graph import fuse
 from intents.serving.classifier import MODEL, TOKENIZER, Classifier, OnnxModel
 from intents.serving.rule import Rule, decide
 from intents.timing import latency
+from intents.training.finite import DivergedError
 from tools.search.space import Timing
 
 
@@ -59,12 +59,12 @@ def judged(model: OnnxModel, data: Corpus, rule: OutOfScope) -> Judged:
     """The expected accuracy with the rule on validation, its threshold calibrated there: what variants are chosen by.
 
     Raises:
-        PipelineError: a logit is not finite.
+        DivergedError: a logit is not finite.
     """
     labels, oos = data.labels("validation"), data.intents.out_of_scope
     answers = logits.one_by_one(model.logits, data.texts("validation"))
     if not np.isfinite(answers).all():
-        raise PipelineError("the model gives logits that are not finite")
+        raise DivergedError("the model gives logits that are not finite")
     given = decide(answers, calibrate(answers, labels, rule.rate, rule.quantile))
     outside = labels == oos
     rate = rule.rate if outside.any() else 0.0

@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from optuna.trial import TrialState
 
 from intents.core import paths, reading
 from intents.core.errors import PipelineError
@@ -58,10 +57,11 @@ def table(found: optuna.Study, p50_ms: float) -> pd.DataFrame:
     Raises:
         PipelineError: every trial failed.
     """
-    ended = [one for one in found.get_trials() if one.state is TrialState.COMPLETE or study.failed(one)]
+    ended = [one for one in found.get_trials() if study.finished(one)]
     if not any(one.values for one in ended):
-        reason = ended[0].user_attrs[study.FAILED] if ended else "there is none"
-        raise PipelineError(f"every trial of study {found.study_name!r} failed, the first with: {reason}")
+        raise PipelineError(
+            f"every trial of study {found.study_name!r} failed, the first with: {ended[0].user_attrs[study.FAILED]}"
+        )
     best = {one.number for one in found.best_trials}
     rows = []
     for one in ended:

@@ -16,11 +16,11 @@ from optuna.trial import TrialState
 from intents.reports.markdown import percent, render
 from intents.reports.markdown import table as markdown_table
 from intents.reports.style import BLUE, GREY, RED
-from tools.search.study import FINISHED
+from tools.search.study import finished
 from tools.search.trials import EPOCHS_RUN
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-COMPLETE, PRUNED = "complete", "pruned"
+COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
 SHOWN = 5  # of the best trials, in the text
 
 
@@ -28,17 +28,19 @@ def table(study: optuna.Study) -> pd.DataFrame:
     """A row per finished trial, by number: trial, state, accuracy, its parameters, epochs_run.
 
     Trials that a worker's death cut off are not in it; the ones that took them over are. A pruned trial's
-    accuracy is the last that it reached.
+    accuracy is the last that it reached; a diverged one has none.
     """
+    states = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: PRUNED, TrialState.FAIL: DIVERGED}
     rows = [
         {
             "trial": trial.number,
-            "state": COMPLETE if trial.state is TrialState.COMPLETE else PRUNED,
+            "state": states[trial.state],
             "accuracy": trial.value,
             **dict(sorted(trial.params.items())),
-            EPOCHS_RUN: trial.user_attrs[EPOCHS_RUN],
+            EPOCHS_RUN: trial.user_attrs.get(EPOCHS_RUN, 0),
         }
-        for trial in study.get_trials(states=FINISHED)
+        for trial in study.get_trials()
+        if finished(trial)
     ]
     return pd.DataFrame(rows).round(6)
 
@@ -148,6 +150,7 @@ def page(name: str, seed: int, trials: pd.DataFrame, current: Mapping[str, float
         seed=seed,
         trials=len(trials),
         complete=len(complete),
+        diverged=(trials["state"] == DIVERGED).sum(),
         epochs=trials[EPOCHS_RUN].sum(),
         table=markdown_table(["trial", "accuracy", *current], rows),
         best=best["trial"],

@@ -1,7 +1,6 @@
 """The search over shapes: students trained from scratch, for accuracy, latency and size at once (conf/shapes.yaml)."""
 
 import logging
-import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,12 +13,12 @@ from matplotlib import style
 from optuna.trial import Trial
 
 from intents.core import files, paths, settings, table
-from intents.core.errors import PipelineError
 from intents.core.variants import TEACHER, Variant
 from intents.data.corpus import Corpus
 from intents.reports import style as pictures
 from intents.training import student, trainer
 from intents.training.distillation import distil
+from intents.training.finite import DivergedError
 from intents.training.student import Student
 from tools.search import candidate, front, space, study
 from tools.search.common import Task
@@ -39,7 +38,7 @@ Values = tuple[float, float, float]  # of a trial: accuracy, time as a multiple 
 def objective(task: Task, config: Config) -> Callable[[Trial], Values]:
     """From a trial to the accuracy, the time and the size of the student that it trains.
 
-    A training that diverges, or a model whose logits are not finite, gives no values: its trial says why.
+    It raises DivergedError where a training diverges or a model's logits are not finite.
     """
     data = Corpus()
     teacher = Variant(TEACHER).folder
@@ -82,10 +81,9 @@ def objective(task: Task, config: Config) -> Callable[[Trial], Values]:
                 time = known_time(trial, drawn)
                 if time is None:
                     time = candidate.relative_time(served, reference, data, config.timing, config.search.seed)
-        except PipelineError as error:
+        except DivergedError:
             shutil.rmtree(scratch, ignore_errors=True)
-            trial.set_user_attr(study.FAILED, str(error))
-            return math.nan, math.nan, math.nan
+            raise
         shutil.rmtree(scratch, ignore_errors=True)
         trial.set_user_attr(front.ERROR, judged.error)
         trial.set_user_attr(front.TIME, time)
@@ -130,8 +128,8 @@ def search(**overrides: Any) -> None:
             sampler=study.TrialSeededSampler(config.search.seed, config.search.startup),
             directions=DIRECTIONS,
         )
-        for trial in study.work(found, objective(task, config), config.search.trials):
-            if study.failed(trial):
+        for trial in study.work(found, objective(task, config), config.search.trials, DivergedError):
+            if study.FAILED in trial.user_attrs:
                 log.info("trial %d failed: %s", trial.number, trial.user_attrs[study.FAILED])
             elif trial.values:
                 accuracy, time, size = trial.values

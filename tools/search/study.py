@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 INPUTS = "inputs"  # the study's attribute that says what its trials were made from
+FAILED = "failed"  # a trial's attribute: why it came to no value, and will not with its parameters
 STARTED = "started"  # a trial's attribute: its own number, set once its heart beats
-FAILED = "failed"  # a trial's attribute: why it ended without a value, in words
 MISSED_HEARTBEATS = 4
 POLL_S = 1
 # Seconds to wait for a database: for another worker's write to a file, for a server to answer.
@@ -35,12 +35,12 @@ SECRETS = ("password", "sslpassword")  # what a URL's query may hold of them
 # Heartbeats, of which Optuna says so at every use.
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
-# Gives the trial of a dead worker, with its parameters and what it had reported, to whoever asks next.
+# Gives the trial of a dead worker, with its parameters and what it had reported, to the next worker that asks.
 again = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
 
 
 class TrialSeededSampler(BaseSampler):
-    """The tree-structured Parzen estimator, seeded anew for every trial with its number.
+    """The tree-structured Parzen estimator, seeded for each trial with its number.
 
     With one seed for each process, every worker and every restart would draw the same first trials again.
     """
@@ -108,7 +108,7 @@ def open_storage(url: URL, heartbeat: int) -> RDBStorage:
     backend = url.get_backend_name()
     if backend == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    # Workers that open a new database in the same moment all try to make its tables; whoever comes second is
+    # Workers that open a new database in the same moment all try to make its tables; the second is
     # refused, and finds them there the next time.
     for attempts_left in (2, 1, 0):
         try:
@@ -174,18 +174,25 @@ def origin(trial: Trial) -> int:
     return trial.number if retried is None else retried
 
 
-def failed(trial: FrozenTrial) -> bool:
-    """Whether a trial ended by itself without a value: it counts as done, and nobody takes it over."""
-    return trial.state is TrialState.FAIL and FAILED in trial.user_attrs
+def finished(trial: FrozenTrial) -> bool:
+    """Whether a trial came to its end, also where that is no value."""
+    return trial.state in FINISHED or FAILED in trial.user_attrs
 
 
 def work(
-    study: optuna.Study, objective: Callable[[Trial], float | Sequence[float]], trials: int
+    study: optuna.Study,
+    objective: Callable[[Trial], float | Sequence[float]],
+    trials: int,
+    failure: type[Exception],
 ) -> Iterator[FrozenTrial]:
-    """Run trials until the study has `trials` finished ones, whoever runs them; yields those run here.
+    """Run trials until the study has `trials` finished ones, whichever worker runs them; yields those run here.
 
     At the end it waits for other workers' trials, in order to take over one whose worker dies. Two workers that
     take the last trial in the same instant make one more than asked for.
+
+    Args:
+        failure: what an objective raises where its parameters come to no value. The trial is recorded as failed, with
+            the reason, and the search goes on; any other exception ends it.
     """
 
     ended: list[FrozenTrial] = []
@@ -197,6 +204,9 @@ def work(
             return objective(trial)
         except KeyboardInterrupt:  # for Optuna a failure; a kill it would see by the heart that stopped
             again(study, study.get_trials()[trial.number])
+            raise
+        except failure as error:
+            trial.set_user_attr(FAILED, str(error))
             raise
         except UpdateFinishedTrialError:
             lost.append(trial.number)
@@ -210,10 +220,11 @@ def work(
             trial.state is TrialState.RUNNING and trial.user_attrs.get(STARTED) == trial.number for trial in found
         )
         waiting = any(trial.state is TrialState.WAITING for trial in found)
-        finished = sum(trial.state in FINISHED or failed(trial) for trial in found)
-        if waiting or finished + running < trials:
+        if waiting or sum(map(finished, found)) + running < trials:
             try:
-                study.optimize(resumable, n_trials=1, callbacks=[lambda _, trial: ended.append(trial)])
+                study.optimize(
+                    resumable, n_trials=1, catch=(failure,), callbacks=[lambda _, trial: ended.append(trial)]
+                )
             except (UpdateFinishedTrialError, ValueError):  # Optuna's, on closing the trial
                 if not lost:
                     raise

@@ -21,6 +21,7 @@ from intents.data.corpus import Corpus
 from intents.models import checkpoints, inference
 from intents.training import student, trainer
 from intents.training.distillation import Distillation, distil
+from intents.training.finite import DivergedError
 from intents.training.student import Objective, Student
 from stages.distill import lessons
 from tools.search import study
@@ -133,14 +134,14 @@ def objective(task: Task, space: Space) -> Callable[[Trial], float]:
     def accuracy(trial: Trial) -> float:
         lesson = task.student.lesson(dataclasses.replace(task.distillation, **space.draw(trial)))
         log.info("trial %d: %s", trial.number, ", ".join(f"{name} {getattr(lesson, name):g}" for name in PARAMETERS))
-        # A trial taken over goes on after its last full epoch, if the worker that died had this folder; else anew.
+        # A trial taken over goes on after its last full epoch if the dead worker had this folder, else from the start.
         scratch = trainer.scratch_folder("tune", lesson, inputs, trial.study.study_name, study.origin(trial))
         model = copy.deepcopy(start)
         common = (data, teacher_logits, lesson, task.run, scratch)
         try:
             distil(model, tokenizer, *common, unlabelled=unlabelled, callbacks=[Report(trial, lesson.epochs)])
-        except optuna.TrialPruned:
-            shutil.rmtree(scratch)
+        except (optuna.TrialPruned, DivergedError):
+            shutil.rmtree(scratch, ignore_errors=True)
             raise
         # In float32 and as `distill` measures it; the Trainer's own figure may be bfloat16's.
         answers = inference.logits_of(model.eval(), tokenizer, data.texts("validation")).argmax(axis=1)
