@@ -18,7 +18,7 @@ from intents.reports.markdown import percent, render
 from intents.reports.markdown import table as markdown_table
 from intents.reports.style import BLUE, GREY, ORANGE, RED
 from tools.search import study
-from tools.search.space import PARAMETERS, Base, Config
+from tools.search.space import PARAMETERS, Base, Config, values
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 AREA = 90  # points² of a mark for each MiB
@@ -74,12 +74,12 @@ def table(found: optuna.Study, p50_ms: float) -> pd.DataFrame:
                 "p50_ms": None if time is None else time * p50_ms,
                 "size_mb": size,
                 "pareto": one.number in best,
-                **{name: one.params[name] for name in PARAMETERS},
+                **values(one.params),
                 "error": one.user_attrs.get(ERROR),
                 "why": one.user_attrs.get(study.FAILED, "") if not one.values else "",
             }
         )
-    return pd.DataFrame(rows).round(6)
+    return pd.DataFrame(rows).round(dict.fromkeys(("accuracy", "p50_ms", "size_mb", "error"), 6))
 
 
 def picture(trials: pd.DataFrame, students: pd.DataFrame) -> Figure:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import optuna
 from filelock import FileLock
 from matplotlib import style
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from intents.core import files, paths, settings, table
 from intents.core.variants import TEACHER, Variant
@@ -30,7 +30,6 @@ DPI = 120
 DIRECTIONS: Final = ("maximize", "minimize", "minimize")  # accuracy, time as a multiple of the base student's, MiB
 
 log = logging.getLogger(__name__)
-
 
 Values = tuple[float, float, float]  # of a trial: accuracy, time as a multiple of the base student's, MiB
 
@@ -57,7 +56,7 @@ def objective(task: Task, config: Config) -> Callable[[Trial], Values]:
         log.info("trial %d: %s", trial.number, ", ".join(f"{name} {value:g}" for name, value in drawn.items()))
         chosen = task.drawn(drawn)
         lesson = chosen.lesson(task.distillation)
-        # A trial taken over goes on after its last full epoch, if the worker that died had this folder; else anew.
+        # A trial taken over goes on after its last full epoch, if the dead worker had this folder, else from the start.
         scratch = trainer.scratch_folder("tune", chosen, lesson, inputs, trial.study.study_name, study.origin(trial))
         model, tokenizer = initial(chosen)
         try:
@@ -106,6 +105,17 @@ def students() -> list[str]:
     return [name for name in names if settings.load(Student, f"student.{name}").shape is not None]
 
 
+def progress(found: optuna.Study, trial: FrozenTrial, config: Config) -> str:
+    """How a trial ended, how many are done, and which are on the front so far."""
+    ended = f"failed: {trial.user_attrs.get(study.FAILED)}"
+    if trial.values:
+        accuracy, time, size = trial.values
+        ended = f"{100 * accuracy:.2f} %, {time:.2f} times the time of {config.base.student}, {size:.2f} MiB"
+    done = sum(map(study.finished, found.get_trials(deepcopy=False)))
+    best = ", ".join(str(one.number) for one in found.best_trials)
+    return f"trial {trial.number}: {ended}; {done} of {config.search.trials} done, on the front: {best or 'none'}"
+
+
 def search(**overrides: Any) -> None:
     """Go on with the study until it has all its trials; then write reports/tune/shapes/ and print its page.
 
@@ -129,18 +139,7 @@ def search(**overrides: Any) -> None:
             directions=DIRECTIONS,
         )
         for trial in study.work(found, objective(task, config), config.search.trials, DivergedError):
-            if study.FAILED in trial.user_attrs:
-                log.info("trial %d failed: %s", trial.number, trial.user_attrs[study.FAILED])
-            elif trial.values:
-                accuracy, time, size = trial.values
-                log.info(
-                    "trial %d: %.2f %%, %.2f times %s, %.2f MiB",
-                    trial.number,
-                    100 * accuracy,
-                    time,
-                    config.base.student,
-                    size,
-                )
+            log.info("%s", progress(found, trial, config))
         rows = front.table(found, committed["p50_ms"][config.base.student])
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(LOCK):  # workers in one folder end together, and write the same

@@ -80,23 +80,24 @@ class ShapeSpace:
         )
 
     def draw(self, trial: Trial) -> dict[str, Any]:
-        """The values of a trial; the rate to four digits, as one would write it."""
+        """The values of a trial."""
         rate = self.learning_rate
-        found: dict[str, Any] = {}
-        for name in PARAMETERS:
-            if name in WHOLE:
-                one: Sizes = getattr(self, name)
-                found[name] = trial.suggest_int(name, one.values[0], one.values[-1], step=one.step)
-            elif name == "heads":
-                found[name] = trial.suggest_categorical(name, self.heads)
-            else:
-                found[name] = float(f"{trial.suggest_float(name, rate.low, rate.high, log=True):.3e}")
-        return found
+        for name in WHOLE:
+            one: Sizes = getattr(self, name)
+            trial.suggest_int(name, one.values[0], one.values[-1], step=one.step)
+        trial.suggest_categorical("heads", self.heads)
+        trial.suggest_float("learning_rate", rate.low, rate.high, log=True)
+        return values(trial.params)
 
 
 WHOLE = ("hidden", "layers", "feed_forward", "common")
 PARAMETERS = ("hidden", "layers", "heads", "feed_forward", "common", "learning_rate")  # in the order shown
 SHAPE = PARAMETERS[:-1]  # those that latency and size depend on
+
+
+def values(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial is made with, from Optuna's parameters: the learning rate has four digits."""
+    return {name: params[name] for name in SHAPE} | {"learning_rate": float(f"{params['learning_rate']:.3e}")}
 
 
 class Config(NamedTuple):
