@@ -2,10 +2,10 @@
 
 In:  data/clinc/, data/logits/, the files of the models (for their size and digest), reports/models/.
 Out: reports/evaluation.json (accuracies by arg-max and with the out-of-scope rule, the threshold that is calibrated on
-     validation, parity with the model that a variant was converted from), reports/correct.csv (the intent of each test
-     query, and which variants answer it rightly with the rule: what a review needs to tell a difference from noise),
-     and reports/manifest.json (file, size and digests of every variant: what benchmark depends on, and so a new value
-     of `out_of_scope.rate` times nothing again).
+     validation, the difference from the teacher there, parity with the model that a variant was converted from),
+     reports/correct.csv (the intent of each test query, and which variants answer it rightly with the rule: what a
+     review needs to tell a difference from noise), and reports/manifest.json (file, size and digests of every variant:
+     what benchmark depends on, and so a new value of `out_of_scope.rate` times nothing again).
 """
 
 from dataclasses import dataclass
@@ -74,9 +74,12 @@ def main() -> None:
     answers = {name: logits.load(name) for name in rows}
     found: dict[str, dict[str, Any]] = {}
     right: dict[str, dict[str, np.ndarray]] = {}
+    validated: dict[str, np.ndarray] = {}
     for name, variant in rows.items():
         threshold, figures = quality.assess(answers[name], labels, rule.rate, rule.quantile)
         right[name] = quality.correct(answers[name]["test"], threshold, labels["test"])
+        held_out = quality.cross_fitted(answers[name]["validation"], labels["validation"], rule.rate, rule.quantile)
+        validated[name] = held_out == labels["validation"]
         made = reading.load(paths.MADE / f"{name}.json", variant.made_by)[name]
         found[name] = figures | {key: value for key, value in made.items() if key != "validation"}
         if parent := variant.parent:
@@ -92,6 +95,11 @@ def main() -> None:
     for name, row in found.items():
         for measure in right[name]:
             row[f"{measure}_change"], row[f"{measure}_change_interval"] = compare(name, TEACHER, measure)
+        change, expected = statistics.weighted_difference(
+            *(validated[name], validated[TEACHER], labels["validation"] == data.intents.out_of_scope),
+            *(rule.rate, evaluate.bootstrap_samples, evaluate.seed),
+        )
+        row["validation"] |= {"change": change, "change_interval": list(expected)}
     for control, distilled in controls.items():
         gain, interval = compare(distilled, control, "accuracy_with_rule")
         found[control]["distilled"] = {

@@ -56,6 +56,8 @@ def main() -> None:
     front = selection.pareto_front({name: row for name, row in table.items() if not row["peer"]})
     for name, row in table.items():
         row["pareto"] = name in front
+        interval = row["validation"]["change_interval"]
+        row["loss_beyond_budget"] = selection.on_budget(interval, select.max_accuracy_drop).value
     best = selection.best_deployable(table, select.max_accuracy_drop, select.tie)
     report = {
         "machine": clocked["machine"],

@@ -1,8 +1,9 @@
-"""The part of a review that says which intents moved, beyond the noise of 150 comparisons."""
+"""The parts of a review that say which variants and which intents moved, beyond the noise of so many comparisons."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from intents.evaluation import statistics
@@ -19,6 +20,19 @@ class Moved(NamedTuple):
     variants: list[str]  # that were compared
     comparisons: int
     level: float = LEVEL
+
+
+def differing(before: pd.DataFrame, after: pd.DataFrame, variants: Sequence[str]) -> set[str]:
+    """The variants that answer more test queries rightly than before, or fewer, beyond the noise of so many variants.
+
+    Args:
+        before, after: reports/correct.csv of two revisions with the same test queries.
+        variants: those with other answers than before; both revisions have them.
+    """
+    everything = ["all"] * len(after)
+    values = [statistics.changes_by_group(after[name], before[name], everything)["p"].iloc[0] for name in variants]
+    corrected = statistics.corrected(np.array(values))
+    return {name for name, value in zip(variants, corrected, strict=True) if value < LEVEL}
 
 
 def moved(before: pd.DataFrame, after: pd.DataFrame, variants: Sequence[str]) -> Moved | None:

@@ -119,7 +119,7 @@ def ahead(kind: type[Settings], group: str, path: Path = PARAMS) -> dict[str, Se
     """
     if not isinstance(names := OmegaConf.select(_params(path), group), DictConfig):
         raise PipelineError(f"{path} has no section `{group}`; `make params` composes it from conf/")
-    return {str(name): load(kind, f"{group}.{name}", path) for name in names}
+    return {name: load(kind, f"{group}.{name}", path) for name in map(str, names)}
 
 
 def parse(kind: type[Settings], values: Any, section: str) -> Settings:

@@ -1,6 +1,7 @@
 """Which variant is best, and which are worth a look: chosen on validation, size and latency."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,27 @@ def best_deployable(table: Table, max_drop: float, tie: float) -> str | None:
     fastest = min(table[name]["p50_ms"] for name in within)
     as_fast = sorted(name for name in within if table[name]["p50_ms"] <= fastest * (1 + tie))
     return max(as_fast, key=lambda name: (accuracy(table[name]), -table[name]["size_mb"]))
+
+
+class Verdict(Enum):
+    """What validation says of a loss beyond the budget, by the 95 % interval of the loss."""
+
+    EXCLUDED = "excluded"  # the whole interval is within the budget
+    OPEN = "open"
+    CERTAIN = "certain"  # the whole interval is beyond it
+
+
+def on_budget(gain_interval: Sequence[float], max_drop: float) -> Verdict:
+    """Whether a variant loses more than the budget, as far as validation can tell.
+
+    Args:
+        gain_interval: of its accuracy against the teacher's, from -1 to 1.
+        max_drop: the accuracy that it may cost, 0.01 for one point.
+    """
+    low, high = gain_interval
+    if low >= -max_drop:
+        return Verdict.EXCLUDED
+    return Verdict.CERTAIN if high < -max_drop else Verdict.OPEN
 
 
 def most_accurate_deployable(table: Table) -> str:

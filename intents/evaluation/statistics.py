@@ -30,6 +30,30 @@ def paired_difference(
     return float(difference.mean()), (float(low), float(high))
 
 
+def weighted_difference(
+    ours: np.ndarray, theirs: np.ndarray, outside: np.ndarray, rate: float, samples: int, seed: int
+) -> tuple[float, tuple[float, float]]:
+    """The same for traffic of which a share `rate` is out of scope: each half resampled by itself, then weighted.
+
+    Args:
+        ours, theirs: whether each query was answered rightly, bool, shape (queries,).
+        outside: which queries are out of scope, bool, same shape. If none is, all are of one kind.
+        rate: share of the queries out of scope that is expected, 0 to 1.
+        samples: bootstrap samples.
+        seed: of the draws.
+    """
+    generator = np.random.default_rng(seed)
+    point, drawn = 0.0, np.zeros(samples)
+    for half, weight in ((~outside, 1 - rate), (outside, rate)) if outside.any() else ((~outside, 1.0),):
+        difference = ours[half].astype(int) - theirs[half].astype(int)
+        shares = [np.mean(difference == value) for value in (-1, 0, 1)]
+        draws = generator.multinomial(len(difference), shares, size=samples)
+        point += weight * float(difference.mean())
+        drawn += weight * (draws[:, 2] - draws[:, 0]) / len(difference)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return point, (float(low), float(high))
+
+
 def ratio_of_medians_samples(numerator: np.ndarray, denominator: np.ndarray, samples: int, seed: int) -> np.ndarray:
     """Bootstrap samples of median(numerator) / median(denominator), shape (samples,).
 

@@ -42,8 +42,8 @@ class Findings:
 
     def change(self, ours: str, theirs: str) -> Change:
         """Paired over the test queries."""
-        right = (self._correct[name].to_numpy().astype(bool) for name in (ours, theirs))
-        return Change(ours, theirs, *paired_difference(*right, SAMPLES, SEED))
+        right = [self._correct[name].to_numpy().astype(bool) for name in (ours, theirs)]
+        return Change(ours, theirs, *paired_difference(right[0], right[1], SAMPLES, SEED))
 
     def _students(self, *forms: Form) -> list[str]:
         found = {name: parse(name) for name in self.variants}

@@ -32,6 +32,11 @@ def second_teachers(variants: Rows) -> list[str]:
     return [name for name in models if name != TEACHER and parse(name).student == TEACHER]
 
 
+def techniques(variants: Rows) -> set[str | None]:
+    """What was done to the students that are among the variants, such as movement or qat; None: nothing."""
+    return {parse(name).technique for name in variants}
+
+
 def is_peer(name: str) -> bool:
     """Whether a variant is made another way, to be compared with."""
     return parse(name).form is Form.PEER

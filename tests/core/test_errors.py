@@ -58,6 +58,7 @@ def test_one_line_says_what_is_wrong_and_what_is_allowed(outcomes: dict[str, Out
     assert done.returncode == 1, done.stderr
     *log, error = done.stderr.splitlines()
     assert error.startswith("error: ")
+    assert len(error) <= 400
     assert len(log) == MISTAKES[name].logged, done.stderr
     assert not [line for line in log if line.startswith(("error", "Traceback"))]
     for words in MISTAKES[name].named:

@@ -66,6 +66,26 @@ def test_test_figures_have_no_say_in_the_choice() -> None:
 
 
 @pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((-0.01, 0.0), "excluded"),
+        ((-0.0100001, 0.0), "open"),
+        ((-0.02, -0.01), "open"),
+        ((-0.02, -0.0100001), "certain"),
+        ((0.0, 0.01), "excluded"),
+    ],
+)
+def test_a_loss_beyond_the_budget_is_excluded_open_or_certain(interval: tuple[float, float], verdict: str) -> None:
+    assert selection.on_budget(interval, 0.01).value == verdict
+
+
+def test_one_query_on_the_verge_of_the_budget_decides_no_verdict() -> None:
+    """Of 3,100 queries it is 0.03 points, and an interval is a point wide: on either side the question is open."""
+    verdicts = {selection.on_budget((drop - 0.005, drop + 0.005), 0.01) for drop in (-0.00994, -0.01027)}
+    assert verdicts == {selection.Verdict.OPEN}
+
+
+@pytest.mark.parametrize(
     ("rows", "name"),
     [
         ({"a": row(0.80, 1.0), "b": row(0.81, 9.0)}, "b"),

@@ -36,6 +36,29 @@ def test_what_both_get_right_or_wrong_together_cancels() -> None:
     assert statistics.paired_difference(theirs, theirs, samples=100, seed=0) == (0.0, (0.0, 0.0))
 
 
+def test_each_half_of_the_traffic_is_resampled_by_itself_and_weighted() -> None:
+    draw = np.random.default_rng(0)
+    outside = np.arange(400) < 40
+    theirs = draw.random(400) < 0.8
+    ours = np.where(draw.random(400) < 0.15, ~theirs, theirs)
+    change, (low, high) = statistics.weighted_difference(ours, theirs, outside, 0.2, samples=20000, seed=0)
+    differences = ours.astype(int) - theirs
+    assert change == pytest.approx(0.8 * differences[~outside].mean() + 0.2 * differences[outside].mean())
+    samples = [
+        0.8 * draw.choice(differences[~outside], 360).mean() + 0.2 * draw.choice(differences[outside], 40).mean()
+        for _ in range(4000)
+    ]
+    assert (low, high) == pytest.approx(tuple(np.percentile(samples, [2.5, 97.5])), abs=0.005)
+
+
+def test_without_queries_out_of_scope_the_difference_is_that_in_scope() -> None:
+    ours, theirs = np.arange(100) < 80, np.arange(100) < 70
+    inside = np.zeros(100, bool)
+    assert statistics.weighted_difference(ours, theirs, inside, 0.2, 1000, 0) == statistics.paired_difference(
+        ours, theirs, 1000, 0
+    )
+
+
 def test_a_ratio_of_medians_is_resampled_query_by_query() -> None:
     draw = np.random.default_rng(2)
     length = draw.uniform(1, 3, size=51)

@@ -13,6 +13,7 @@ from conftest import ROOT
 from made import read
 
 from intents.core import paths, table
+from intents.data.corpus import OUT_OF_SCOPE
 from intents.reports import results
 from tools import readme
 
@@ -91,6 +92,15 @@ def test_the_outcomes_of_the_queries_are_those_of_the_accuracies(variants: Varia
 def test_the_readme_says_what_the_reports_say() -> None:
     text = readme.README.read_text()
     assert readme.updated(text) == text
+
+
+def test_the_figures_of_the_data_set_in_the_readme_are_those_of_the_reports() -> None:
+    text = readme.README.read_text()
+    with Path("reports/intents.csv").open() as file:
+        intents = {row["intent"] for row in csv.DictReader(file)} - {OUT_OF_SCOPE}
+    assert re.findall(r"recognises (\d+) intents", text) == [str(len(intents))]
+    outside = read("reports/data.json")["validation"]["out_of_scope"]
+    assert re.findall(r"validation has only (\d+) out-of-scope queries", text) == [str(outside)]
 
 
 def test_the_report_opens_with_the_table_of_the_benchmark(benchmark: dict[str, Any]) -> None:

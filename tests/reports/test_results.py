@@ -59,6 +59,32 @@ def test_the_best_variant_is_told_of_with_both_speedups(benchmark: Benchmark, wr
     ) in prose(write(benchmark))
 
 
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [("excluded", "1 point is excluded, with"), ("open", "1 point is neither excluded nor certain,")],
+)
+@pytest.mark.parametrize("write", [results.readme_summary, report])
+def test_the_budget_is_answered_as_far_as_validation_can_tell(
+    benchmark: Benchmark, write: Any, verdict: str, said: str
+) -> None:
+    best = benchmark["variants"][benchmark["best"]]
+    best["loss_beyond_budget"] = verdict
+    best["validation"] |= {"change": -0.004, "change_interval": [-0.009, 0.001]}
+    text = prose(write(benchmark))
+    assert (
+        "judged with a threshold that other queries gave, it changes accuracy by -0.40 [-0.90, +0.10] points." in text
+    )
+    assert f"So a loss of more than {said}" in text
+
+
+def test_the_report_says_what_its_comparisons_do_not_show(benchmark: Benchmark) -> None:
+    text = prose(report(benchmark))
+    assert "So the difference is that of learning from this teacher" in text
+    assert "these rows do not say at which sparsity movement wins" in text
+    benchmark["variants"] = {name: row for name, row in benchmark["variants"].items() if "movement" not in name}
+    assert "at which sparsity" not in report(benchmark)
+
+
 @pytest.mark.parametrize("write", [results.readme_summary, report])
 def test_without_a_best_variant_the_deployed_one_is_told_of(benchmark: Benchmark, write: Any) -> None:
     text = write(benchmark | {"best": None, "deployed": "half-ort-static"})

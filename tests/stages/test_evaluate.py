@@ -11,7 +11,7 @@ from conftest import compose, run
 from made import LABELS, logits_of, read
 from safetensors.numpy import save_file
 
-from intents.evaluation import statistics, threshold
+from intents.evaluation import quality, statistics, threshold
 from stages import evaluate
 
 PARENTS = {
@@ -51,19 +51,29 @@ def test_accuracies_are_those_of_the_logits_files(rows: dict[str, dict[str, Any]
     assert any(row["accuracy"] != row["accuracy_with_rule"] for row in rows.values())
 
 
-def test_validation_is_judged_with_the_same_threshold_and_at_the_expected_rate(rows: dict[str, dict[str, Any]]) -> None:
+def test_validation_is_judged_at_the_expected_rate_with_thresholds_of_other_queries(
+    rows: dict[str, dict[str, Any]],
+) -> None:
+    outside, held_out = LABELS == 3, {}
     for name, row in rows.items():
         found = right(name, row["threshold"], "validation")
-        ruled = found["accuracy_with_rule"]
-        expected = 0.8 * ruled[LABELS != 3].mean() + 0.2 * ruled[LABELS == 3].mean()
+        held_out[name] = quality.cross_fitted(logits_of(name)["validation"], LABELS, 0.2) == LABELS
+        change, interval = statistics.weighted_difference(
+            held_out[name], held_out["teacher"], outside, 0.2, samples=10000, seed=0
+        )
+        assert row["validation"].pop("change_interval") == pytest.approx(list(interval), abs=1e-6)
         assert row["validation"] == pytest.approx(
             {
                 "accuracy": found["accuracy"].mean(),
-                "accuracy_with_rule": ruled.mean(),
-                "expected_accuracy_with_rule": expected,
+                "accuracy_with_rule": found["accuracy_with_rule"].mean(),
+                "expected_accuracy_with_rule": 0.8 * held_out[name][~outside].mean()
+                + 0.2 * held_out[name][outside].mean(),
+                "change": change,
             },
             abs=1e-6,
         )
+    assert rows["teacher"]["validation"]["change"] == 0
+    assert any(row["validation"]["change"] < 0 for row in rows.values())
 
 
 def test_the_threshold_is_calibrated_on_validation_at_the_stated_rate(rows: dict[str, dict[str, Any]]) -> None:

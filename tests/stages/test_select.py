@@ -43,7 +43,10 @@ def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         name: {
             **{key: test - 0.001 * place for place, key in enumerate(("accuracy", "in_scope_accuracy", "oos_recall"))},
             "accuracy_with_rule": test,
-            "validation": {"accuracy": 0.5, "accuracy_with_rule": 0.6, "expected_accuracy_with_rule": validation},
+            "validation": {
+                **{"accuracy": 0.5, "accuracy_with_rule": 0.6, "expected_accuracy_with_rule": validation},
+                "change_interval": [round(validation - 0.92, 6), round(validation - 0.88, 6)],
+            },
             "threshold": 2.0,
             "operators": {"MatMul": 3},
         }
@@ -92,6 +95,7 @@ def test_a_row_is_all_that_the_three_files_say_and_what_follows_from_it(report: 
             "deployable": "-onnx" in name or "-ort-" in name,
             "peer": False,
             "pareto": name in FRONT,
+            "loss_beyond_budget": "open" if TABLE[name][0] < 0.89 else "excluded",
         }
 
 
@@ -119,7 +123,7 @@ def test_a_peer_is_no_choice_and_hides_none(joined: Path) -> None:
         rows = content[key] if key else content
         rows["peer-tfidf"] = {**rows["half-ort-static"], "size_mb": 0.1, "p50_ms": 0.01}
         if path == "evaluation":
-            rows["peer-tfidf"]["validation"] = {"expected_accuracy_with_rule": 0.999}
+            rows["peer-tfidf"]["validation"] = {"expected_accuracy_with_rule": 0.999, "change_interval": [0, 0]}
         write(f"reports/{path}.json", content)
     run(select)
     report = read("reports/benchmark.json")

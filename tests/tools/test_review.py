@@ -262,6 +262,22 @@ def test_interval_of_the_accuracy_is_the_paired_one(committed: Path) -> None:
     assert high - low < 0.75 * 2 * 1.96 * unpaired
 
 
+def test_of_many_variants_that_changed_by_chance_none_is_named() -> None:
+    """Of thirty comparisons in which nothing changed, one or two have an interval beside zero."""
+    draw = np.random.default_rng(1)
+    names = [f"student_{place}" for place in range(30)]
+    tables = [pd.DataFrame({name: draw.random(2000) < 0.9 for name in names}) for _ in range(2)]
+    intervals = [
+        review.statistics.paired_difference(tables[1][name].to_numpy(), tables[0][name].to_numpy(), 2000, 0)[1]
+        for name in names
+    ]
+    assert any(low > 0 or high < 0 for low, high in intervals)
+    assert review.review_intents.differing(*tables, names) == set()
+    tables[1]["student_7"] &= draw.random(2000) < 0.95
+    assert review.review_intents.differing(*tables, names) == {"student_7"}
+    assert review.review_intents.differing(*tables, []) == set()
+
+
 def with_intents(number: int = 25) -> None:
     """Say in correct.csv which of `number` intents each query has, 500 / number queries each."""
     table = pd.read_csv(paths.CORRECT, index_col="test_row")
