@@ -296,7 +296,7 @@ def test_the_error_of_an_accuracy_is_that_of_weighted_halves(monkeypatch: pytest
     data = SimpleNamespace(
         texts=lambda _: ["a"] * 100, labels=lambda _: labels, intents=SimpleNamespace(out_of_scope=1)
     )
-    monkeypatch.setattr(candidate, "calibrate", lambda *_: -100.0)
+    monkeypatch.setattr(candidate.quality, "cross_fitted", lambda answers, *_: answers.argmax(axis=1))
     found = candidate.judged(model, data, OutOfScope(rate=0.3, quantile=0.02))
     assert found.accuracy == pytest.approx(0.7 * 0.9 + 0.3 * 0.5)
     assert found.error == pytest.approx((0.49 * 0.09 / 80 + 0.09 * 0.25 / 20) ** 0.5)

@@ -10,14 +10,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from intents.data import logits
 from intents.data.corpus import Corpus
-from intents.evaluation.threshold import OutOfScope, calibrate, expected_accuracy
+from intents.evaluation import quality
+from intents.evaluation.threshold import OutOfScope, expected_accuracy
 from intents.models import folder
 from intents.onnx import common
 from intents.onnx.common import included
 from intents.onnx.export import write
 from intents.onnx.graph import fuse
 from intents.serving.classifier import MODEL, TOKENIZER, Classifier, OnnxModel
-from intents.serving.rule import Rule, decide
+from intents.serving.rule import Rule
 from intents.timing import latency
 from intents.training.finite import DivergedError
 from tools.search.space import Timing
@@ -56,7 +57,7 @@ class Judged(NamedTuple):
 
 
 def judged(model: OnnxModel, data: Corpus, rule: OutOfScope) -> Judged:
-    """The expected accuracy with the rule on validation, its threshold calibrated there: what variants are chosen by.
+    """The expected accuracy with the rule on validation, cross-fitted: what variants are chosen by.
 
     Raises:
         DivergedError: a logit is not finite.
@@ -65,7 +66,7 @@ def judged(model: OnnxModel, data: Corpus, rule: OutOfScope) -> Judged:
     answers = logits.one_by_one(model.logits, data.texts("validation"))
     if not np.isfinite(answers).all():
         raise DivergedError("the model gives logits that are not finite")
-    given = decide(answers, calibrate(answers, labels, rule.rate, rule.quantile))
+    given = quality.cross_fitted(answers, labels, rule.rate, rule.quantile)
     outside = labels == oos
     rate = rule.rate if outside.any() else 0.0
     halves = [(share, (given == labels)[half]) for share, half in ((1 - rate, ~outside), (rate, outside)) if share]
