@@ -155,10 +155,11 @@ def test_size_follows_from_the_shape_and_latency_is_on_the_scale_of_the_results(
 def test_a_page_gives_the_overrides_of_the_most_accurate(
     searched: Found, table: pd.DataFrame, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best = table.loc[table["accuracy"].idxmax()]
-    [command] = re.findall(r"^dvc exp run (-S .*)$", searched.printed, re.MULTILINE)
+    front = table[table["pareto"]]
+    best = front.loc[front["accuracy"].idxmax()]
+    [command] = re.findall(r"^dvc exp run((?: \\\n  -S \S+)+)$", searched.printed, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
-    compose(*overrides, *command.removeprefix("-S ").split(" -S "))
+    compose(*overrides, *re.findall(r"-S (\S+)", command))
     narrow = yaml.safe_load(Path("params.yaml").read_text())["student"]["narrow"]
     found = {**narrow["shape"], "common": narrow["vocabulary"]["common"], "learning_rate": narrow["learning_rate"]}
     assert {name: found[name] for name in space.PARAMETERS} == {name: best[name] for name in space.PARAMETERS}
@@ -322,6 +323,8 @@ def test_the_picture_joins_the_front_and_marks_the_students() -> None:
     assert best.get_sizes() == pytest.approx([front.AREA * size for size in (2.0, 2.5, 1.5)])
     assert marked.get_offsets().data.tolist() == [[0.19, 0.931]]
     assert {text.get_text() for text in axes.texts} == {"0", "1", "2", "slim"}
+    named = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert named == ["trial, beaten", "trial, Pareto front", "front without size", "student of the results table"]
     plt.close("all")
 
 

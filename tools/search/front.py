@@ -7,6 +7,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -109,7 +110,7 @@ def picture(trials: pd.DataFrame, students: pd.DataFrame) -> Figure:
         )
     line = front.sort_values(["p50_ms", "accuracy"], ascending=[True, False])
     line = line[line["accuracy"] > line["accuracy"].cummax().shift(fill_value=-1)]
-    axes.plot(line["p50_ms"], line["accuracy"], color=BLUE, linewidth=1.2, zorder=1)
+    axes.plot(line["p50_ms"], line["accuracy"], color=BLUE, linewidth=1.2, zorder=1, label="front without size")
     axes.scatter(
         **place,
         data=students,
@@ -120,7 +121,7 @@ def picture(trials: pd.DataFrame, students: pd.DataFrame) -> Figure:
         label="student of the results table",
         zorder=3,
     )
-    axes.scatter(**place, data=students, s=14, color=ORANGE, zorder=3)
+    axes.scatter(**place, data=students, s=14, color=ORANGE, zorder=3, label="_")
     for row in front.itertuples():
         axes.annotate(str(row.trial), (row.p50_ms, row.accuracy), ha="center", va="center", fontsize=9, zorder=4)
     for name, row in students.iterrows():
@@ -139,9 +140,10 @@ def picture(trials: pd.DataFrame, students: pd.DataFrame) -> Figure:
     axes.set_xlabel("median latency of a query (ms)")
     axes.set_ylabel("expected accuracy with the rule, validation")
     axes.set_title("Shapes: accuracy over latency; area: size of the model file")
-    legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
+    legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=4)
     for handle in legend.legend_handles:
-        handle.set_sizes([60])  # type: ignore[union-attr]
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([60])
     return figure
 
 
@@ -166,7 +168,7 @@ def page(trials: pd.DataFrame, students: pd.DataFrame, config: Config, current: 
         ]
         for row in shown.itertuples()
     ]
-    best = complete.loc[complete["accuracy"].idxmax()]
+    best = complete.loc[complete[complete["pareto"]]["accuracy"].idxmax()]
     return render(
         "shapes.md.j2",
         TEMPLATES,
