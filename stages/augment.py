@@ -18,6 +18,7 @@ from intents.data import augmented, logits
 from intents.data.augment import augment
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, encoder, inference
+from intents.models.near_words import near_words
 from intents.training import trainer
 
 
@@ -25,7 +26,7 @@ from intents.training import trainer
 class Augment:
     number: int = at_least(1)  # of queries to make
     seed: int = seed_number()
-    recipe: dict[str, float]  # how often each kind is made: splice, shuffle, thin, swap
+    recipe: dict[str, float]  # how often each kind is made: splice, shuffle, thin, swap, substitute
     out_of_scope: float = between(0, 1)  # share of the queries that are made of out-of-scope ones first of all
 
 
@@ -38,8 +39,9 @@ def main(name: str) -> None:
     data = Corpus()
     queries = data.texts("train")
     outside = [queries[row] for row in np.flatnonzero(data.labels("train") == data.intents.out_of_scope)]
-    texts = augment(queries, chosen.number, chosen.seed, chosen.recipe, outside, chosen.out_of_scope)
     model, tokenizer = encoder.load_classifier(source), checkpoints.load_tokenizer(source)
+    near = near_words(model, tokenizer, queries)
+    texts = augment(queries, chosen.number, chosen.seed, chosen.recipe, outside, chosen.out_of_scope, near)
     answers = inference.logits_of(model, tokenizer, texts, bfloat16=trainer.in_bfloat16(run))
 
     logits.check(name, {"unlabelled": answers})

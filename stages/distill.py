@@ -65,4 +65,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    program(main, __doc__)
+    program(main, __doc__, trains=True)

@@ -25,7 +25,7 @@ from intents.data import corpus
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, families, folder, pooled, reading
 from intents.models.carried import CARRIERS
-from intents.training import student, trainer
+from intents.training import student, together, trainer
 from intents.training.encoding import encode
 from intents.training.student import Student
 
@@ -59,7 +59,8 @@ def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float,
     logits = outputs["logits"].float()
     weights = torch.ones(logits.shape[-1], device=logits.device)
     weights[-1] = weight
-    return functional.cross_entropy(logits, labels, weight=weights)
+    loss = functional.cross_entropy(logits, labels, weight=weights)
+    return loss * together.share(weights[labels].sum())
 
 
 def initial(teacher: Teacher, source: Path, data: Corpus) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -150,4 +151,4 @@ def main(name: str = TEACHER) -> None:
 
 
 if __name__ == "__main__":
-    program(main, __doc__)
+    program(main, __doc__, trains=True)

@@ -64,4 +64,4 @@ def main(method: str) -> None:
 
 
 if __name__ == "__main__":
-    program(main, __doc__)
+    program(main, __doc__, trains=True)

@@ -8,11 +8,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from intents.core import interrupt, paths
+from intents.core import interrupt, paths, processes
 
 LONGEST = 390  # characters of an error, `error: ` included
 # Errors of the disk or its permissions, which the user can mend. Any other OSError is a defect of this project.
@@ -97,10 +97,14 @@ def run_program(main: Callable[[], None]) -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         main()
+    except processes.Done:
+        return
     except KeyboardInterrupt as interruption:
-        print(str(interruption) or interrupt.TOLD, file=sys.stderr)
+        if processes.is_main():
+            print(str(interruption) or interrupt.TOLD, file=sys.stderr)
         sys.exit(interrupt.STATUS)
     except Exception as error:
+        processes.let_main_speak()
         told = error if isinstance(error, PipelineError) else None
         if told is None and (found := of_the_disk(error)) is not None:
             told = refused(found)
@@ -110,10 +114,14 @@ def run_program(main: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-def program(main: Callable[..., None], description: str | None) -> None:
+def program(main: Callable[..., None], description: str | None, *, trains: bool = False) -> None:
     """Run a stage's `main` with the words of the command line, one for each of its parameters; others are refused.
 
     A parameter with a default may be left out. Of one stage with the same words, one run goes on at a time.
+
+    Args:
+        trains: it may be started in several processes (`intents.core.processes`). Of any other stage, each would do all
+            of the work.
     """
     parser = Parser(f"stages.{Path(sys.argv[0]).stem}", description)
     for name, parameter in inspect.signature(main).parameters.items():
@@ -124,7 +132,12 @@ def program(main: Callable[..., None], description: str | None) -> None:
     arguments = vars(parser.parse_args())
 
     def run() -> None:
-        with alone("-".join([Path(sys.argv[0]).stem, *filter(None, arguments.values())])):
+        if processes.count() > 1 and not trains:
+            raise PipelineError(
+                f"{parser.prog} trains nothing, and was started in {processes.count()} processes; allowed: one"
+            )
+        held = alone("-".join([Path(sys.argv[0]).stem, *filter(None, arguments.values())]))
+        with held if processes.is_main() else nullcontext():  # the main process's lock is that of all
             main(**arguments)
 
     run_program(run)

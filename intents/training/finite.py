@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Sampler
 from transformers import Trainer
 
+from intents.core import processes
 from intents.core.errors import PipelineError
+from intents.training import together
 
 # Settings that can make a training diverge, named where one does.
 SUSPECTS = (
@@ -30,9 +33,14 @@ class FiniteTrainer(Trainer):
 
     def training_step(self, *inputs: Any, **more: Any) -> torch.Tensor:
         loss = super().training_step(*inputs, **more)
-        if not torch.isfinite(loss):
-            raise diverged(self.settings, f"the loss is {loss.item()} in step {self.state.global_step + 1}")
+        of_all = together.mean(loss)  # so that all processes end, and none waits for the others
+        if not torch.isfinite(of_all):
+            raise diverged(self.settings, f"the loss is {of_all.item()} in step {self.state.global_step + 1}")
         return loss
+
+    def _get_train_sampler(self, *inputs: Any) -> Sampler[int] | None:
+        sampler: Sampler[int] | None = super()._get_train_sampler(*inputs)
+        return sampler if sampler is None or processes.count() == 1 else together.Agreed(sampler)
 
     def evaluate(self, *inputs: Any, **more: Any) -> dict[str, float]:
         metrics = super().evaluate(*inputs, **more)

@@ -25,9 +25,10 @@ from transformers import (
     set_seed,
 )
 
-from intents.core import files, paths, source
+from intents.core import files, paths, processes, source
 from intents.core.errors import PipelineError
 from intents.core.settings import at_least, between, seed_number
+from intents.training import together
 from intents.training.finite import FiniteTrainer
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,8 @@ def scratch_folder(stage: str, *inputs: Any) -> Path:
     """
     parts = [files.sha256_of_file(part) if isinstance(part, Path) else repr(part) for part in inputs]
     parts += [*source.loaded().items(), *((name, version(name)) for name in LIBRARIES)]  # type: ignore[list-item]
+    if processes.count() > 1:  # a checkpoint holds the random numbers of each process
+        parts.append(f"{processes.count()} processes")
     return paths.SCRATCH / f"{stage}-{files.sha256(json.dumps(parts).encode())[:16]}"
 
 
@@ -130,23 +133,29 @@ def train(
 ) -> Log:
     """Train `model` in place; resume from `scratch` if an earlier run was cut off there.
 
+    Of several processes (`intents.core.processes`), each takes its part of every batch, and only the main one returns.
+
     Args:
         engine: makes the Trainer, a `FiniteTrainer`.
         loss: (outputs, labels, num_items_in_batch) to a scalar; the model's own cross-entropy if None.
         keep_best: end with the weights of the epoch that was best on validation; else with the last ones.
 
     Raises:
-        PipelineError: the loss is not finite.
+        PipelineError: the loss is not finite, or the batches cannot be shared by the processes.
+        processes.Done: training is over, and this process is not the main one.
 
     Returns:
         The Trainer's log; `history` makes a table of it.
     """
     target = device(run)
+    together.batch_of_each(schedule.batch_size)
     arguments = TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=schedule.epochs,
         per_device_train_batch_size=schedule.batch_size,
-        per_device_eval_batch_size=64,
+        per_device_eval_batch_size=-(-64 // processes.count()) * processes.count(),  # 64, or just above
+        accelerator_config={"split_batches": True},  # the sizes above are those of all processes together
+        average_tokens_across_devices=False,  # it would multiply a loss by their number
         learning_rate=schedule.learning_rate,
         warmup_steps=schedule.warmup,  # a fraction below 1 is a share of all steps
         weight_decay=schedule.weight_decay,
@@ -165,6 +174,8 @@ def train(
         report_to="none",
         disable_tqdm=False,  # else it follows the log level, and the progress bar is lost
     )
+    together.check_started(arguments.world_size)
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # a process takes one GPU: with DataParallel, batches would grow
     running = engine(
         model=model,
         args=arguments,
@@ -178,10 +189,13 @@ def train(
         optimizers=(optimizer, None),
     )
     running.settings = schedule  # type: ignore[attr-defined]
-    checkpoint = last_checkpoint(scratch)
+    if not processes.is_main():
+        set_seed(run.seed + processes.number())  # dropout of its own
+    checkpoint = together.agreed(last_checkpoint(scratch))
     if checkpoint:
         log.info("resuming from %s", checkpoint)
     running.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    together.leave_to_main()
     return list(running.state.log_history)
 
 

@@ -70,10 +70,31 @@ def test_the_recipe_says_how_often_each_kind_is_taken() -> None:
     assert sum(RECIPE.values()) == pytest.approx(1)
 
 
+def test_substitutes_are_near_words_in_their_places_and_other_words_stay() -> None:
+    near = {"alarm": ["bell", "timer", "clock"], "seven": ["eight"], "morning": ["evening"]}
+    made = augment(TEXTS, 8, seed=0, recipe={"substitute": 1.0}, near=near)
+    words = TEXTS[3].split()
+    for query in made:
+        assert len(query.split()) == len(words)
+        assert all(new == old or new in near[old] for new, old in zip(query.split(), words, strict=True))
+    assert len(set(made)) == 8  # of 4 · 2 · 2 - 1
+
+
+def test_a_share_of_the_words_is_substituted() -> None:
+    near = {"a": ["b"]}
+    words = module.substitute(near, ["a"] * 10_000, [], Random(0))
+    assert words.count("b") / 10_000 == pytest.approx(module.SHARE_SUBSTITUTED, abs=0.02)
+
+
+def test_without_near_words_nothing_can_be_substituted() -> None:
+    with pytest.raises(PipelineError, match="give no other one"):
+        augment(TEXTS, 10, seed=0, recipe={"substitute": 1.0})
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"translate": 1.0}, "the recipe names 'translate'; allowed: splice, shuffle, thin, swap"),
+        ({"translate": 1.0}, "the recipe names 'translate'; allowed: splice, shuffle, thin, swap, substitute"),
         ({"thin": -1.0, "splice": 2.0}, "allowed: shares of 0 or more"),
         ({"thin": 0.0}, "one at least above 0"),
         ({}, "one at least above 0"),

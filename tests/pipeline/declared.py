@@ -57,7 +57,7 @@ def template(stage: str) -> dict[str, Any]:
 def module_of(stage: str) -> Path:
     """The module that a stage's command runs."""
     words = template(stage)["cmd"].split()
-    assert words[:2] == ["python", "-m"]
+    assert words[:2] in (["python", "-m"], ["${launch.command}", "-m"])
     return Path(words[2].replace(".", "/") + ".py")
 
 

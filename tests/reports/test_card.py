@@ -9,11 +9,12 @@ from conftest import ROOT
 
 from intents.core.variants import parse
 from intents.reports import card
-from intents.reports.card import Data, Origin
+from intents.reports.card import Data, Origin, Plain
 
 CLINC = Data(config="plus", hub_dataset="clinc/clinc_oos")
 MINILM = Origin(checkpoint="sentence-transformers/all-MiniLM-L6-v2", revision="abc123", licence="apache-2.0")
 NAME = "narrow-ort-static"
+PLAIN = Plain(size_mb=2.63, queries=3100, changed=3, difference=0.0491, batch=32, changed_in_batches=7)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def benchmark() -> dict[str, Any]:
 
 
 def pages(benchmark: dict[str, Any], data: Data = CLINC, origin: Origin = MINILM) -> dict[str, str]:
-    return card.pages(benchmark, parse(NAME), 150, 0.2, data, origin)
+    return card.pages(benchmark, parse(NAME), 150, 0.2, data, origin, PLAIN)
 
 
 def front(text: str) -> dict[str, Any]:
@@ -75,6 +76,18 @@ def test_batches_and_first_answers_are_told_of_where_they_were_measured(benchmar
         assert shown in text, shown
 
 
+def test_the_plain_graph_is_told_with_its_figures_or_that_there_is_none(benchmark: dict[str, Any]) -> None:
+    text = " ".join(pages(benchmark)["README.md"].split())
+    for shown in (
+        *("ONNX alone, 2.6 MiB", "(batch by 151)", "Of 3,100 validation queries, 3 have another answer"),
+        *("and 7 in padded batches of 32;", "differ by at most 0.049."),
+    ):
+        assert shown in text, shown
+    without = card.pages(benchmark, parse(NAME), 150, 0.2, CLINC, MINILM, None)["README.md"]
+    assert "onnx/model.onnx" not in without
+    assert "there is no graph" in without
+
+
 def test_others_have_their_attribution_and_their_licence(benchmark: dict[str, Any]) -> None:
     found = pages(benchmark)
     assert found.pop("LICENSE-APACHE").strip().startswith("Apache License\n                           Version 2.0")
@@ -107,7 +120,7 @@ def test_every_checkpoint_of_conf_names_its_licence() -> None:
 
 def test_without_queries_out_of_scope_the_card_claims_none_found(benchmark: dict[str, Any]) -> None:
     benchmark["variants"][NAME] |= {"oos_recall_with_rule": None, "quantile": 0.02}
-    text = card.pages(benchmark, parse(NAME), 150, None, CLINC, MINILM)["README.md"]
+    text = card.pages(benchmark, parse(NAME), 150, None, CLINC, MINILM, PLAIN)["README.md"]
     assert "out of scope found" not in text
     assert "The threshold is one under which 2.0 % of the\nvalidation queries" in text.replace("\n  ", "\n")
     assert "None" not in text

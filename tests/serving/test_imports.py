@@ -70,7 +70,7 @@ def test_answering_loads_nothing_that_must_be_installed_but_three_packages(built
     assert packages == ["intents"]
     assert set(modules) == {
         *("intents", "intents.core", "intents.core.errors", "intents.core.files", "intents.core.paths"),
-        "intents.core.interrupt",
+        *("intents.core.interrupt", "intents.core.processes"),
         *("intents.serving", "intents.serving.classifier", "intents.serving.queries", "intents.serving.rule"),
     }
 

@@ -12,6 +12,7 @@ from intents.core.errors import PipelineError
 from intents.data import augmented, logits
 from intents.data.corpus import Corpus
 from intents.models import checkpoints, encoder, inference
+from intents.models.near_words import near_words
 from stages import augment
 
 
@@ -37,9 +38,13 @@ def test_no_query_of_validation_or_test_plays_a_part(built: Path, overrides: lis
     assert b"zebra" not in before
 
 
-def test_each_word_is_one_of_training(reading: Path) -> None:
-    known = {word for text in Corpus().texts("train") for word in text.split()}
-    assert {word for text in augmented.load()[0] for word in text.split()} <= known
+def test_each_word_is_one_of_training_or_near_one(reading: Path) -> None:
+    queries = Corpus().texts("train")
+    known = {word for text in queries for word in text.split()}
+    folder = paths.MODELS / "teacher"
+    near = near_words(encoder.load_classifier(folder), checkpoints.load_tokenizer(folder), queries)
+    made = {word for text in augmented.load()[0] for word in text.split()}
+    assert made <= known | {other for word in known for other in near.get(word, ())}
 
 
 def test_the_same_settings_give_the_same_bytes_and_another_seed_others(built: Path, overrides: list[str]) -> None:

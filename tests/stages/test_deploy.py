@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import part
 import pytest
 from conftest import ROOT, compose, contents, program, run
@@ -14,6 +15,8 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
 from intents.core.errors import PipelineError
+from intents.onnx.plain import NoPlainFormError
+from intents.onnx.plain import plain as plain_form
 from intents.serving.classifier import Classifier, OnnxModel
 from intents.serving.rule import Rule
 from stages import deploy
@@ -21,7 +24,7 @@ from stages import deploy
 NAMES = ("half-onnx", "half-ort-static", "teacher-ort-dynamic")
 REPORTS = ("benchmark.json", "manifest.json")
 SERVED = {"model.onnx", "tokenizer.json", "classifier.json"}
-BESIDE = {"config.json", "tokenizer_config.json", "README.md", "LICENSE", "NOTICE"}
+BESIDE = {"onnx/model.onnx", "config.json", "tokenizer_config.json", "README.md", "LICENSE", "NOTICE"}
 
 
 @pytest.fixture
@@ -86,6 +89,71 @@ def test_it_answers_every_test_query_as_it_was_judged(name: str) -> None:
     assert (plain == LABELS).mean() == pytest.approx(row(name)["accuracy"], abs=1e-6)
     assert 3 in ruled
     assert set(ruled) != {3}
+
+
+def beside(folder: Path) -> OnnxModel:
+    """The release's plain graph with its tokenizer."""
+    folder.mkdir()
+    shutil.copy("release/tokenizer.json", folder)
+    shutil.copy("release/onnx/model.onnx", folder)
+    return OnnxModel(folder)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("choosing")
+def test_the_plain_graph_answers_every_test_query_as_the_deployed_one(name: str, tmp_path: Path) -> None:
+    """Also in padded batches, but for dynamic int8, where a range is that of the batch."""
+    choose(name)
+    run(deploy)
+    graph = onnx.load("release/onnx/model.onnx").graph
+    assert {node.domain for node in graph.node} == {""}
+    assert {one.name: one.type.tensor_type.elem_type for one in graph.input} == {
+        "input_ids": onnx.TensorProto.INT64,
+        "attention_mask": onnx.TensorProto.INT64,
+    }
+    served, plain = OnnxModel(Path("release")), beside(tmp_path / "plain")
+    expected = np.stack([served.logits(text) for text in texts("test")])
+    step = 0.05 if "-ort-" in name else 1e-4  # in int8 a number may be rounded to its neighbour
+    np.testing.assert_allclose(np.stack([plain.logits(text) for text in texts("test")]), expected, atol=step)
+    if "dynamic" not in name:
+        np.testing.assert_allclose(plain.logits_padded(texts("test")), expected, atol=step)
+
+
+@pytest.mark.usefixtures("choosing")
+def test_a_graph_that_has_no_plain_form_is_deployed_without_and_the_card_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(model: onnx.ModelProto) -> onnx.ModelProto:
+        raise NoPlainFormError(f"the graph has {model.graph.node[0].op_type}")
+
+    choose("half-ort-static")
+    run(deploy)
+    assert "onnx/model.onnx is the same model" in Path("release/README.md").read_text()
+    monkeypatch.setattr(deploy, "plain", none)
+    run(deploy)
+    assert set(contents(Path("release"))) == SERVED | BESIDE - {"onnx/model.onnx"}
+    card = Path("release/README.md").read_text()
+    assert "could not be written in standard ones" in card
+    assert "onnx/model.onnx" not in card
+
+
+@pytest.mark.usefixtures("choosing")
+def test_a_plain_graph_that_answers_otherwise_is_not_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def negated(model: onnx.ModelProto) -> onnx.ModelProto:
+        found = plain_form(model)
+        last = next(node for node in found.graph.node if node.output[0] == "logits")
+        last.output[0] = "right"
+        found.graph.node.append(onnx.helper.make_node("Neg", ["right"], ["logits"]))
+        return found
+
+    choose("teacher-ort-dynamic")
+    run(deploy)
+    before = contents(Path("release"))
+    monkeypatch.setattr(deploy, "plain", negated)
+    message = r"^the plain graph of models/.*/model.onnx answers \d+ of 40 validation queries otherwise than .*: 0.5%$"
+    with pytest.raises(PipelineError, match=message):
+        run(deploy)
+    assert contents(Path("release")) == before
 
 
 @pytest.mark.usefixtures("choosing")
@@ -181,6 +249,35 @@ def test_the_config_names_the_intents_as_hugging_face_reads_them() -> None:
     assert AutoTokenizer.from_pretrained("release")("play the song").input_ids == [
         *Tokenizer.from_file("release/tokenizer.json").encode("play the song").ids
     ]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("half-onnx", "bert"), ("teacher-ort-dynamic", "bert")])
+@pytest.mark.usefixtures("choosing")
+def test_the_config_is_one_that_loaders_know_without_this_project(name: str, kind: str) -> None:
+    """Half and the teacher are `pooled`, which only this project knows; their tokenizer and inputs are BERT's."""
+    choose(name)
+    run(deploy)
+    found, model = read("release/config.json"), read(f"models/{name.split('-')[0]}/config.json")
+    assert (model["model_type"], found["model_type"]) == ("pooled", kind)
+    assert found["architectures"] == ["BertForSequenceClassification"]
+    assert found["hidden_size"] == model["encoder_config"]["hidden_size"]
+    assert found["transformers.js_config"] == {"dtype": "fp32"}
+    assert list(found["id2label"].values()) == read("release/classifier.json")["intents"]
+    assert "encoder_config" not in found
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"model_type": "bert", "architectures": ["BertForSequenceClassification"]}, ["BertForSequenceClassification"]),
+        ({"encoder_config": {"architectures": ["MPNetForMaskedLM"]}}, ["MPNetForSequenceClassification"]),
+        ({"encoder_config": {"architectures": ["DistilBertModel"]}}, ["DistilBertForSequenceClassification"]),
+        ({"encoder_config": {"architectures": None}}, []),
+        ({"encoder_config": {}}, []),
+    ],
+)
+def test_the_architecture_is_that_of_the_family(model: dict[str, object], expected: list[str]) -> None:
+    assert deploy.for_loaders(model)["architectures"] == expected
 
 
 @pytest.mark.usefixtures("choosing")

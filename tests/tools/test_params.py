@@ -14,7 +14,7 @@ from conftest import ROOT, contents, run_tool
 from intents.core import settings, table, techniques
 from intents.core.errors import PipelineError
 from intents.evaluation import must_pass, threshold
-from intents.training import distillation, student, trainer
+from intents.training import distillation, student, together, trainer
 from stages import (
     augment,
     benchmark,
@@ -39,6 +39,7 @@ PACKAGES = {
 SCHEMAS = {
     "variants": table.Table,
     "run": trainer.Run,
+    "launch": together.Launch,
     "dataset": fetch_clinc.Dataset,
     "teacher": finetune_teacher.Teacher,
     "second_teacher": finetune_teacher.Teacher,

@@ -14,7 +14,7 @@ from intents.data import corpus, logits
 from intents.data.corpus import Corpus, Intents, Row
 from intents.models import checkpoints, folder
 from intents.models.folder import Made
-from intents.training import distillation, trainer
+from intents.training import distillation, together, trainer
 from intents.training.distillation import Distillation, distil
 from intents.training.encoding import encode
 from intents.training.trainer import Run, Schedule
@@ -54,6 +54,20 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_learning_rate(
     schedule = parse(Schedule, SCHEDULE, "teacher")
     with pytest.raises(PipelineError, match=r"diverged: the loss is (nan|-?inf) in step 1\. .*`learning_rate` 0\.001"):
         trainer.train(model, tokenizer, **rows, schedule=schedule, run=RUN, scratch=tmp_path / "run", loss=loss)
+
+
+def test_so_does_a_loss_that_is_not_finite_in_another_process(
+    data: Corpus,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(together, "mean", lambda loss: loss * np.inf)  # over the processes
+    rows = {split: encode(data, split, tokenizer) for split in ("train", "validation")}
+    schedule = parse(Schedule, SCHEDULE, "teacher")
+    with pytest.raises(PipelineError, match=r"diverged: the loss is inf in step 1\."):
+        trainer.train(model, tokenizer, **rows, schedule=schedule, run=RUN, scratch=tmp_path / "run")
 
 
 def test_so_does_a_distillation_and_names_its_temperature(
