@@ -85,8 +85,8 @@ sweep: ALPHAS ?= 0.1,0.5
 sweep: setup ## distill with each of TEMPERATURES and ALPHAS, as experiments NAME-1, NAME-2, ... (default distill)
 	python -m tools.sweep --name $(or $(NAME),distill) distill.temperature=$(TEMPERATURES) distill.alpha=$(ALPHAS)
 
-tune: setup ## search distill's epochs, alpha and temperature as conf/tune.yaml says; goes on where it was stopped
-	python -m tools.tune
+tune: setup ## search distill's settings (conf/tune.yaml), or shapes (CONFIG=shapes); goes on where it was stopped
+	python -m tools.tune $(if $(CONFIG),--config $(CONFIG))
 
 review: setup ## what this working tree changed against BASE (default main), as Markdown
 	@python -m tools.review --base $(or $(BASE),main)

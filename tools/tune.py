@@ -1,11 +1,13 @@
-"""tune: distillation's epochs, alpha and temperature searched for the best accuracy on validation.
+"""tune: distillation's epochs, alpha and temperature searched for the best accuracy on validation; or students' shapes.
 
 python -m tools.tune                    go on with the study that conf/tune.yaml names, until it has all its trials
+python -m tools.tune --config shapes    the same with conf/shapes.yaml: shapes, for accuracy, latency and size at once
 python -m tools.tune --storage URL      the same from as many processes and machines as you like: they share it
 
 In:  data/clinc/ (training and validation), models/teacher/ (layers and tokenizer), the teacher's cached logits.
-Out: conf/distill/tuned.yaml, an option of the group `distill`; reports/tune/. No stage of the pipeline: a search
-     takes hours, and what it finds is chosen by a person, with `dvc exp run -S distill=tuned`.
+Out: conf/distill/tuned.yaml, an option of the group `distill`; reports/tune/distill/. With shapes:
+     reports/tune/shapes/. No stage of the pipeline: a search takes hours, and what it finds is chosen by a person, with
+     `dvc exp run -S distill=tuned`.
 """
 
 import dataclasses
@@ -23,11 +25,11 @@ from intents.core.errors import Parser, PipelineError, run_program
 from intents.data.corpus import Corpus
 from intents.reports import style as pictures
 from intents.training.finite import DivergedError
-from tools.search import config, page, study, trials
+from tools.search import config, page, shapes, study, trials
 from tools.search.config import Search
 
 TUNED = Path("conf/distill/tuned.yaml")
-REPORT = paths.REPORTS / "tune"
+REPORT = paths.REPORTS / "tune" / "distill"
 LOCK = paths.DATA / ".tune" / "report.lock"
 DPI = 120
 
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def write(found: optuna.Study, search: Search, task: trials.Task, queries: int) -> None:
-    """conf/distill/tuned.yaml and reports/tune/, from a finished study.
+    """conf/distill/tuned.yaml and reports/tune/distill/, from a finished study.
 
     Args:
         queries: of the validation split.
@@ -45,7 +47,7 @@ def write(found: optuna.Study, search: Search, task: trials.Task, queries: int) 
     table = page.table(found)
     comment = (
         f"# Written by `make tune`: trial {best.number} of the {len(table)} of study {found.study_name!r}, "
-        f"{best.value:.2%} on validation.\n# How it was found: reports/tune/README.md\n"
+        f"{best.value:.2%} on validation.\n# How it was found: reports/tune/distill/README.md\n"
     )
     files.write_text(TUNED, comment + yaml.safe_dump(dataclasses.asdict(tuned), sort_keys=False))
     style.use(pictures.STYLE)
@@ -74,10 +76,14 @@ def progress(found: optuna.Study, trial: FrozenTrial, trials: int) -> str:
 
 def main() -> None:
     parser = Parser("tools.tune", __doc__)
+    parser.add_argument("--config", choices=("tune", "shapes"), default="tune", help="the file of conf/ to go by")
     parser.add_argument("--trials", type=int, help="finished trials that the study is to have")
     parser.add_argument("--storage", help="URL of the database that the workers share")
     parser.add_argument("--study", help="the study's name")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    if given.pop("config") == "shapes":
+        shapes.search(**given)
+        return
     search, space, pruner = config.load(**given)
     task = trials.Task.load()
     # It shows a traceback of each failure, and each is shown or raised here anyway.

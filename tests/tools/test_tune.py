@@ -131,7 +131,7 @@ def test_what_it_found_is_what_distill_then_gives(
     made = set(contents(searched)) - set(before)
     assert {path for path in made if not path.startswith("data/.tune/")} == {
         "conf/distill/tuned.yaml",
-        *(f"reports/tune/{name}" for name in REPORTED),
+        *(f"reports/tune/distill/{name}" for name in REPORTED),
     }
     assert all(contents(searched)[path] == digest for path, digest in before.items())
     assert not list(Path("data/.training").glob("*"))

@@ -1,1 +1,1 @@
-"""The search for distillation's settings: what is searched, its trials, its storage and its page."""
+"""The searches, for distillation's settings and for shapes: what is searched, their trials, storage and pages."""

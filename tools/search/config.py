@@ -1,4 +1,4 @@
-"""What is searched, and how: conf/tune.yaml, every value checked."""
+"""What is searched, and how: conf/tune.yaml, every value checked; and how such a file is read."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -90,34 +90,66 @@ def load(**overrides: Any) -> tuple[Search, Space, Pruner]:
     Raises:
         PipelineError: a value cannot be, a key is missing or unknown, or a range has its ends the wrong way round.
     """
-    path = files.require(CONFIG, "git checkout conf/tune.yaml")
-    try:
-        config = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())[:240]}") from None
-    _require_keys(config, ["search", "space", "pruner"], "the file")
-    _require_keys(config.space, PARAMETERS, "space")
-    space = Space(
-        epochs=_section(Epochs, config.space.epochs, "space.epochs"),
-        alpha=_section(Alpha, config.space.alpha, "space.alpha"),
-        temperature=_section(Temperature, config.space.temperature, "space.temperature"),
-    )
-    for name in PARAMETERS:
-        ends = getattr(space, name)
-        if ends.low > ends.high:
-            raise PipelineError(f"`tune.space.{name}.low` is {ends.low}; allowed: up to `high`, {ends.high}")
-    written = _section(Search, config.search, "search")
-    search = _section(Search, OmegaConf.create(dataclasses.asdict(written) | overrides), "search")
-    return search, space, _section(Pruner, config.pruner, "pruner")
+    file = File(CONFIG, ["search", "space", "pruner"])
+    space = Space(**file.ranges({"epochs": Epochs, "alpha": Alpha, "temperature": Temperature}))
+    return file.search(overrides), space, file.section(Pruner, "pruner")
 
 
-def _section(kind: type[Settings], values: Any, name: str) -> Settings:
-    _require_keys(values, [field.name for field in dataclasses.fields(kind)], name)  # type: ignore[arg-type]
-    return settings.parse(kind, values, f"tune.{name}")
+class File:
+    """A file of conf/ that says what a search does: its sections, checked as they are asked for.
 
+    Args:
+        path: conf/NAME.yaml; errors name its keys NAME.SECTION.KEY.
+        sections: all that it must have.
 
-def _require_keys(values: Any, keys: Sequence[str], name: str) -> None:
-    found = set(values) if isinstance(values, DictConfig) else set()
-    if wrong := sorted(found ^ set(keys), key=str):
-        state = "has no" if wrong[0] in keys else "does not know"
-        raise PipelineError(f"{CONFIG}: {name} {state} `{wrong[0]}`; its keys are: {', '.join(keys)}")
+    Raises:
+        PipelineError: it is not there, not YAML, or has other sections.
+    """
+
+    def __init__(self, path: Path, sections: Sequence[str]) -> None:
+        self.path = path
+        files.require(path, f"git checkout {path}")
+        try:
+            self._content = OmegaConf.load(path)
+        except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+            raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())[:240]}") from None
+        self._require_keys(self._content, sections, "the file")
+
+    def section(self, kind: type[Settings], name: str) -> Settings:
+        """The section called `name` (with a dot: a section in a section), as an instance of the dataclass `kind`."""
+        return self._parsed(kind, self.value(name), name)
+
+    def value(self, name: str) -> Any:
+        """What is written there, unchecked."""
+        return OmegaConf.select(self._content, name)
+
+    def search(self, overrides: Mapping[str, Any]) -> Search:
+        """The section `search`, with some values replaced."""
+        written = self.section(Search, "search")
+        return self._parsed(Search, OmegaConf.create(dataclasses.asdict(written) | dict(overrides)), "search")
+
+    def ranges(self, kinds: Mapping[str, type[Any]], others: Sequence[str] = ()) -> dict[str, Any]:
+        """The ranges in the section `space`, by name.
+
+        Args:
+            kinds: their dataclasses, each with `low` and `high`.
+            others: further keys of the section.
+        """
+        self._require_keys(self._content.space, [*kinds, *others], "space")
+        found = {name: self.section(kind, f"space.{name}") for name, kind in kinds.items()}
+        for name, ends in found.items():
+            if ends.low > ends.high:
+                raise PipelineError(
+                    f"`{self.path.stem}.space.{name}.low` is {ends.low}; allowed: up to `high`, {ends.high}"
+                )
+        return found
+
+    def _parsed(self, kind: type[Settings], values: Any, name: str) -> Settings:
+        self._require_keys(values, [field.name for field in dataclasses.fields(kind)], name)  # type: ignore[arg-type]
+        return settings.parse(kind, values, f"{self.path.stem}.{name}")
+
+    def _require_keys(self, values: Any, keys: Sequence[str], name: str) -> None:
+        found = set(values) if isinstance(values, DictConfig) else set()
+        if wrong := sorted(found ^ set(keys), key=str):
+            state = "has no" if wrong[0] in keys else "does not know"
+            raise PipelineError(f"{self.path}: {name} {state} `{wrong[0]}`; its keys are: {', '.join(keys)}")

@@ -3,10 +3,10 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -135,18 +135,25 @@ def open_study(
     inputs: Mapping[str, str],
     first: Mapping[str, Any] | None,
     sampler: BaseSampler,
-    pruner: BasePruner,
+    pruner: BasePruner | None = None,
+    directions: Sequence[Literal["maximize", "minimize"]] = ("maximize",),
 ) -> optuna.Study:
-    """The study of that name, which maximizes; where there is none, a new one that begins with a trial of `first`.
+    """The study of that name; where there is none, a new one that begins with a trial of `first`.
 
     Args:
         inputs: what a trial's value depends on besides its parameters, {name: digest or text}.
+        directions: one for each value of a trial.
 
     Raises:
         PipelineError: the study's trials were made from other inputs.
     """
     study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", sampler=sampler, pruner=pruner, load_if_exists=True
+        storage=storage,
+        study_name=name,
+        directions=list(directions),
+        sampler=sampler,
+        pruner=pruner,
+        load_if_exists=True,
     )
     before = study.user_attrs.get(INPUTS)
     if before is None:
@@ -173,7 +180,10 @@ def finished(trial: FrozenTrial) -> bool:
 
 
 def work(
-    study: optuna.Study, objective: Callable[[Trial], float], trials: int, failure: type[Exception]
+    study: optuna.Study,
+    objective: Callable[[Trial], float | Sequence[float]],
+    trials: int,
+    failure: type[Exception],
 ) -> Iterator[FrozenTrial]:
     """Run trials until the study has `trials` finished ones, whichever worker runs them; yields those run here.
 
@@ -188,7 +198,7 @@ def work(
     ended: list[FrozenTrial] = []
     lost: list[int] = []
 
-    def resumable(trial: Trial) -> float:
+    def resumable(trial: Trial) -> float | Sequence[float]:
         trial.set_user_attr(STARTED, trial.number)
         try:
             return objective(trial)

@@ -68,21 +68,28 @@ class Task:
 
     def inputs(self, space: Space) -> dict[str, str]:
         """What a trial depends on besides what is searched: files by their digest, settings in words."""
-        teacher, data = Variant(TEACHER), Corpus()
-        folder = files.require(teacher.folder, teacher.made_by)
-        start = student.source(self.student, self.name, folder) / checkpoints.WEIGHTS
-        _, _, answers = lessons(self.student, self.name)
-        used = dict.fromkeys((*answers, folder / "tokenizer.json"), teacher.made_by)
-        used |= dict.fromkeys((*data.learnt_from, data.folder / "intents.json"), corpus.MADE_BY)
         fixed = {key: value for key, value in dataclasses.asdict(self.distillation).items() if key not in PARAMETERS}
         return {
-            **{str(path): files.sha256_of_file(files.require(path, made_by)) for path, made_by in used.items()},
-            "model to start from": files.sha256_of_file(files.require(start, teacher.made_by)),
+            **read(self.student, self.name),
             "setting of run": repr(self.run),
             "setting of student": repr(self.student),
             "fixed setting of distill": repr(fixed),
             "search space": repr(space),
         }
+
+
+def read(chosen: Student, name: str) -> dict[str, str]:
+    """The files that a student's training reads, {path: digest}."""
+    teacher, data = Variant(TEACHER), Corpus()
+    folder = files.require(teacher.folder, teacher.made_by)
+    start = student.source(chosen, name, folder) / checkpoints.WEIGHTS
+    _, _, answers = lessons(chosen, name)
+    used = dict.fromkeys((*answers, folder / "tokenizer.json"), teacher.made_by)
+    used |= dict.fromkeys((*data.learnt_from, data.folder / "intents.json"), corpus.MADE_BY)
+    return {
+        **{str(path): files.sha256_of_file(files.require(path, made_by)) for path, made_by in used.items()},
+        "model to start from": files.sha256_of_file(files.require(start, teacher.made_by)),
+    }
 
 
 class Report(TrainerCallback):
