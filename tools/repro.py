@@ -8,6 +8,7 @@ written, as ever. The bytes are the same. A stage that reads the clock runs alon
 .dvc/tmp/repro/; where a person looks on, its last line is shown while it runs.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from tools import lock, programs
 
 ALONE = ("benchmark",)  # what runs beside it would be measured too
 LOGS = Path(".dvc/tmp/repro")
+LISTED = Path(".dvc/tmp/rwlock")
 # A thread that waits for the others of its own training sleeps, and leaves the core to another one.
 SLEEP_WHILE_WAITING = {"OMP_WAIT_POLICY": "passive"}
 
@@ -104,7 +106,7 @@ def make_stage(name: str) -> bool:
     began = time.monotonic()
     with log_of(name).open("wb") as log:
         done = subprocess.run(
-            ["dvc", "--wait-for-lock", "repro", "--single-item", name],
+            [*programs.SAFE_DVC, "--wait-for-lock", "repro", "--single-item", name],
             env=SLEEP_WHILE_WAITING | programs.environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -139,14 +141,28 @@ def run_in_sight(stages: Plan, jobs: int) -> str | None:
         return run(stages, jobs, make, look)
 
 
+def forget_torn_locks() -> None:
+    """Remove DVC's list of what is being read and written where a full disk or a kill left it torn.
+
+    DVC refuses to run with such a list. It names processes, and each that lives writes it anew.
+    """
+    try:
+        json.loads(LISTED.read_text())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        LISTED.unlink(missing_ok=True)
+
+
 def everything(jobs: int) -> None:
     """Make what is not up to date in the project of the current folder, `jobs` stages at once.
 
     Raises:
         PipelineError: a stage failed, or DVC finds no project that it can read.
     """
+    forget_torn_locks()
     if jobs == 1:
-        programs.dvc("repro")
+        programs.dvc("repro", program=programs.SAFE_DVC)
         return
     lock.quiet()
     try:

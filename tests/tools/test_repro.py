@@ -10,7 +10,7 @@ import pytest
 from dvc.repo import Repo
 
 from intents.core.errors import PipelineError
-from tools import repro
+from tools import programs, repro, safe_dvc
 
 DIAMOND = {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}}
 
@@ -105,6 +105,29 @@ def test_what_changed_and_what_follows_it_is_made_and_recorded(
     with pytest.raises(PipelineError, match=r"^stage right failed; .*right\.log$"):
         repro.main()
     assert "missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_dvc_is_run_so_that_it_leaves_no_torn_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], jobs: str
+) -> None:
+    assert Path(programs.SAFE_DVC[-1]) == Path(safe_dvc.__file__)
+    monkeypatch.setattr(programs, "SAFE_DVC", (sys.executable, "-c", "import sys; sys.exit(f'with {sys.argv[1:]}')"))
+    with pytest.raises(PipelineError):
+        repro.everything(int(jobs))
+    assert "'repro'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("torn", ["", '{"write": {"da'])
+def test_a_torn_list_of_what_dvc_is_reading_is_forgotten(project: Path, torn: str) -> None:
+    listed = project / ".dvc/tmp/rwlock"
+    listed.write_text(torn)
+    repro.everything(2)
+    assert (project / "both.txt").read_text() == "lr"
+    before = '{"write": {}, "read": {}}'
+    listed.write_text(before)
+    repro.forget_torn_locks()
+    assert listed.read_text() == before
 
 
 @pytest.mark.parametrize(
