@@ -85,6 +85,8 @@ class Watched:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
 
         environment = os.environ | {"DVC_SITE_CACHE_DIR": str(project.parent / "site"), "PYTHONHASHSEED": "0"}
+        if largest is not None:  # a limit is not that of what warm.py forks
+            environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         self.project = project
         self.log = project.parent.parent / "log.txt"
         with self.log.open("w") as log:

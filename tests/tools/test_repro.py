@@ -85,6 +85,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("in").write_text("l")
     Path("other").write_text("r")
     Repo.init(no_scm=True).close()
+    Path(".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "left"], check=True)
     return tmp_path
 
@@ -118,16 +119,22 @@ def test_dvc_is_run_so_that_it_leaves_no_torn_file(
     assert "'repro'" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("torn", ["", '{"write": {"da'])
-def test_a_torn_list_of_what_dvc_is_reading_is_forgotten(project: Path, torn: str) -> None:
+def test_a_torn_list_of_what_dvc_is_reading_is_forgotten(project: Path) -> None:
     listed = project / ".dvc/tmp/rwlock"
-    listed.write_text(torn)
-    repro.everything(2)
+    listed.write_text('{"write": {"da')
+    repro.everything(2)  # DVC refuses such a list
     assert (project / "both.txt").read_text() == "lr"
-    before = '{"write": {}, "read": {}}'
-    listed.write_text(before)
+
+
+@pytest.mark.parametrize(("text", "stays"), [("", False), ('{"write": {"da', False), ('{"write": {}}', True)])
+def test_a_whole_list_of_what_dvc_is_reading_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, stays: bool
+) -> None:
+    monkeypatch.setattr(repro, "LISTED", tmp_path / "rwlock")
     repro.forget_torn_locks()
-    assert listed.read_text() == before
+    repro.LISTED.write_text(text)
+    repro.forget_torn_locks()
+    assert repro.LISTED.exists() == stays
 
 
 @pytest.mark.parametrize(
