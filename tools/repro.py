@@ -10,6 +10,7 @@ written, as ever. The bytes are the same. A stage that reads the clock runs alon
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import networkx
+import psutil
 import rich
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -30,6 +32,7 @@ from tools import lock, programs
 ALONE = ("benchmark",)  # what runs beside it would be measured too
 LOGS = Path(".dvc/tmp/repro")
 LISTED = Path(".dvc/tmp/rwlock")
+LITTLE = 2**20  # bytes: with less room, that is why a stage failed
 # A thread that waits for the others of its own training sleeps, and leaves the core to another one.
 SLEEP_WHILE_WAITING = {"OMP_WAIT_POLICY": "passive"}
 
@@ -141,17 +144,38 @@ def run_in_sight(stages: Plan, jobs: int) -> str | None:
         return run(stages, jobs, make, look)
 
 
-def forget_torn_locks() -> None:
-    """Remove DVC's list of what is being read and written where a full disk or a kill left it torn.
+def forget_the_dead() -> None:
+    """Remove DVC's list of what is being read and written if it is torn, or if no process that it names lives.
 
-    DVC refuses to run with such a list. It names processes, and each that lives writes it anew.
+    DVC refuses to run with a torn list, which a full disk leaves, and where another program has got the number of a
+    process that was killed, which is likely after a restart of the machine.
     """
     try:
-        json.loads(LISTED.read_text())
+        listed, written = json.loads(LISTED.read_text()), LISTED.stat().st_mtime
+        readers = [reader for readers in listed["read"].values() for reader in readers]
+        if any(_lived(entry["pid"], written) for entry in [*readers, *listed["write"].values()]):
+            return
     except FileNotFoundError:
         return
-    except ValueError:
-        LISTED.unlink(missing_ok=True)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    LISTED.unlink(missing_ok=True)
+
+
+def _lived(number: int, moment: float) -> bool:
+    """Whether a process lives that lived at that moment."""
+    try:
+        return psutil.Process(number).create_time() <= moment
+    except psutil.NoSuchProcess:
+        return False
+
+
+def why(failed: str) -> str:
+    """What a person can do about a stage that failed. On a full disk its log may be empty."""
+    free = shutil.disk_usage(LOGS).free
+    if free < LITTLE:
+        return f"stage {failed} failed: No space left on device ({free} bytes are free); run this again once there is"
+    return f"stage {failed} failed; what it printed stands above and in {log_of(failed)}"
 
 
 def everything(jobs: int) -> None:
@@ -160,7 +184,7 @@ def everything(jobs: int) -> None:
     Raises:
         PipelineError: a stage failed, or DVC finds no project that it can read.
     """
-    forget_torn_locks()
+    forget_the_dead()
     if jobs == 1:
         programs.dvc("repro", program=programs.SAFE_DVC)
         return
@@ -174,7 +198,7 @@ def everything(jobs: int) -> None:
     print(f"{len(stages)} stages to make or to check, {jobs} at once; what they print is in {LOGS}/", flush=True)
     if failed := run_in_sight(stages, jobs):
         print(log_of(failed).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
-        raise PipelineError(f"stage {failed} failed; what it printed stands above and in {log_of(failed)}")
+        raise PipelineError(why(failed))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """tools.repro: several stages at once, in an order that DVC would allow, with what DVC would write."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -126,15 +127,40 @@ def test_a_torn_list_of_what_dvc_is_reading_is_forgotten(project: Path) -> None:
     assert (project / "both.txt").read_text() == "lr"
 
 
-@pytest.mark.parametrize(("text", "stays"), [("", False), ('{"write": {"da', False), ('{"write": {}}', True)])
-def test_a_whole_list_of_what_dvc_is_reading_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, stays: bool
+ENTRY = '{{"pid": {}, "cmd": "dvc repro"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "stays"),
+    [
+        ("", None, False),
+        ('{"write": {"da', None, False),
+        ("[]", None, False),
+        ('{"read": {}, "write": {}}', None, False),
+        (f'{{"read": {{}}, "write": {{"a": {ENTRY.format(os.getpid())}}}}}', None, True),
+        (f'{{"read": {{"a": [{ENTRY.format(os.getpid())}]}}, "write": {{}}}}', None, True),
+        (f'{{"read": {{"a": [{ENTRY.format(os.getpid())}]}}, "write": {{}}}}', 0, False),  # it is another's number now
+        (f'{{"read": {{"a": [{ENTRY.format(2**22 + 1)}]}}, "write": {{}}}}', None, False),  # no process has that number
+    ],
+)
+def test_a_list_of_what_living_processes_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, written: int | None, stays: bool
 ) -> None:
     monkeypatch.setattr(repro, "LISTED", tmp_path / "rwlock")
-    repro.forget_torn_locks()
+    repro.forget_the_dead()
     repro.LISTED.write_text(text)
-    repro.forget_torn_locks()
+    if written is not None:
+        os.utime(repro.LISTED, (written, written))
+    repro.forget_the_dead()
     assert repro.LISTED.exists() == stays
+
+
+def test_a_stage_that_failed_on_a_full_disk_is_said_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repro, "LOGS", tmp_path)
+    monkeypatch.setattr(repro, "LITTLE", 0)
+    assert "stands above and in" in repro.why("one")
+    monkeypatch.setattr(repro, "LITTLE", 2**80)
+    assert "stage one failed: No space left on device (" in repro.why("one")
 
 
 @pytest.mark.parametrize(
