@@ -7,10 +7,14 @@ A run that was killed, run again, has to end with the bytes of an undisturbed on
 their names. dvc.lock has to be in step, and each object of DVC's cache has to be what its name says. A run on a full
 disk has to end with one line and lose nothing: with room again, it ends with those bytes too.
 
-A few of these runs are whole: they begin with nothing. The others begin where the undisturbed run was when the stages
-of the moment began: what was made by then is there, what was not is not. These stages are really run, killed and run
-again: their outputs, cached objects and run records are gone. What follows comes from the run cache, which gives it
-only for the same inputs, byte for byte; what the clock decides is made anew.
+The moments are drawn over the whole undisturbed run, so long stages are hit more often. Ten of them come in a row: a
+demo begins with nothing, is killed, run again, killed again, and so on, and in the end left alone. What a kill damages
+stays damaged until then, dvc.lock and the cache are looked at after each, and it takes little longer than one demo.
+
+A kill while DVC writes, and a full disk, begin where the undisturbed run was when the stages of the moment began: what
+was made by then is there, what was not is not. These stages are really run, and run again: their outputs, cached
+objects and run records are gone. What follows comes from the run cache, which gives it only for the same inputs, byte
+for byte; what the clock decides is made anew.
 
 To fill the disk, it mounts a small one, which needs `unshare --map-root-user --mount` in front for any user but root.
 What is tried is the commit that is checked out.
@@ -59,6 +63,7 @@ SMALL: dict[str, Any] = TINY | {
     "quantize": {},
 }
 LIMIT_S = 4 * 3600
+ROW = 10  # kills of one demo
 LOOK_S = 0.2
 MIB = 2**20
 
@@ -288,23 +293,34 @@ def again(calm: Calm, project: Path) -> str:
     return f"run again, it ended with status {status}: {log[-800:]}" if status else compared(calm, project)
 
 
-def reach(calm: Calm, folder: Path, moment: float, whole: bool) -> tuple[Path, str | None, str, float]:
-    """A clone on its way to a moment of the undisturbed run.
+class Target(NamedTuple):
+    """A moment as `Watched.until` waits for it: it comes with the stages, however fast the machine is."""
 
-    Returns:
-        Its folder, and what to wait for: a stage, its phase, and the seconds since that began (`Watched.until`).
-    """
-    project = clone(folder / "project", calm.tiny)
+    stage: str | None
+    phase: str
+    delay: float  # seconds since the phase began, or the demo if there is no stage
+
+
+def target(calm: Calm, moment: float) -> Target:
+    """A moment of the undisturbed run."""
     now = calm.running(moment)
-    since = max((times["end"] for times in calm.times.values() if times["end"] < moment), default=0.0)
-    if not whole:
-        begun(project, calm, calm.ended(moment), now)
     if not now:
-        return project, None, "", moment if whole else moment - since
+        return Target(
+            None,
+            "",
+            moment - max((times["end"] for times in calm.times.values() if times["end"] < moment), default=0.0),
+        )
     stage = min(now, key=lambda name: calm.times[name]["before"])
     times = calm.times[stage]
     phase = max((name for name in PHASES if times.get(name, moment + 1) <= moment), key=times.__getitem__)
-    return project, stage, phase, moment - times[phase]
+    return Target(stage, phase, moment - times[phase])
+
+
+def reach(calm: Calm, folder: Path, moment: float) -> Path:
+    """A clone whose demo is where the undisturbed run was when the stages of a moment began."""
+    project = clone(folder / "project", calm.tiny)
+    begun(project, calm, calm.ended(moment), calm.running(moment))
+    return project
 
 
 def in_words(stages: dict[str, str]) -> str:
@@ -312,15 +328,41 @@ def in_words(stages: dict[str, str]) -> str:
     return ", ".join(f"{name} ({words[phase]})" for name, phase in sorted(stages.items())) or "no stage"
 
 
-def killed(calm: Calm, folder: Path, moment: float, whole: bool) -> tuple[str, str]:
+def killed(calm: Calm, folder: Path, moment: float) -> tuple[str, str]:
     """Kill a demo at a moment of the undisturbed run and run it again. What was hit, and what went wrong or nothing."""
-    project, stage, phase, delay = reach(calm, folder, moment, whole)
+    project = reach(calm, folder, moment)
     with started(project) as running:
-        hit = running.until(stage, phase, delay)
+        hit = running.until(*target(calm, moment))
         if hit is None:
             return "", "it had ended before it was killed"
         running.kill()
     return in_words(hit), again(calm, project)
+
+
+def in_a_row(calm: Calm, folder: Path, moments: list[float]) -> tuple[str, str]:
+    """Kill one demo at all these moments, one after the other. What was hit, and what went wrong or nothing."""
+    project, kills = clone(folder / "project", calm.tiny), 0
+    lock, expected = project / DEMO / "dvc.lock", locked(calm.project)
+    for moment in sorted(moments):
+        wanted = target(calm, moment)
+        if lock.is_file() and wanted.stage in locked(project):  # it was running when another one was hit, and ended
+            wanted = Target(None, "", wanted.delay)
+        with started(project) as running:
+            hit = running.until(*wanted)
+            if hit is None:  # the stage came from the run cache: it was killed between the two writes of its end
+                break
+            running.kill()
+        kills += 1
+        print(f"  {kills}, at {moment:.0f} s: {in_words(hit)}", flush=True)
+        try:
+            found = locked(project) if lock.is_file() else {}
+        except (yaml.YAMLError, KeyError, TypeError) as error:
+            return "", f"dvc.lock is torn: {error}"
+        if stages := [name for name in found if found[name] != expected[name] and name not in TIMED]:
+            return "", f"dvc.lock says something else of {stages[0]}"
+        if paths := damaged(project / DEMO / ".dvc/cache"):
+            return "", f"{len(paths)} objects in DVC's cache are damaged, {paths[0]} the first"
+    return f"{kills} times", again(calm, project)
 
 
 @contextmanager
@@ -356,10 +398,10 @@ def filled(calm: Calm, folder: Path, moment: float) -> tuple[str, str]:
     """Fill the disk of a demo at a moment of the undisturbed run, until it ends; run it again with room."""
     used = sum(path.stat().st_size for path in calm.project.rglob("*") if path.is_file())
     with small_disk(folder / "disk", 2 * used + 1500 * MIB) as disk:
-        project, stage, phase, delay = reach(calm, disk, moment, whole=False)
+        project = reach(calm, disk, moment)
         before, lock = made(project), (project / DEMO / "dvc.lock").is_file() and locked(project)
         with started(project) as running:
-            hit = running.until(stage, phase, delay)
+            hit = running.until(*target(calm, moment))
             if hit is None:
                 return "", "it had ended before the disk was full"
             while running.process.poll() is None:
@@ -421,7 +463,6 @@ def undisturbed(base: Path, tiny: Path | None) -> Calm:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=20, help="how often it is killed (default 20)")
-    parser.add_argument("--whole", type=int, default=3, help="how many of these begin with nothing (default 3)")
     parser.add_argument("--writes", type=int, default=5, help="how often while DVC puts outputs away (default 5)")
     parser.add_argument("--fills", type=int, default=3, help="how often the disk is filled (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
@@ -459,13 +500,11 @@ def attempt_all(arguments: argparse.Namespace, base: Path, tiny: Path | None) ->
     written = [draw.uniform(*draw.choice(spans)) for _ in range(arguments.writes)]
     fills = [draw.uniform(0.05, 0.95) * calm.took for _ in range(arguments.fills)]
     attempts: dict[str, Callable[[Path], tuple[str, str]]] = {}
-    for number, moment in enumerate(moments):
-        whole = number < arguments.whole
-        name = f"killed {number + 1}, at {moment:.0f} s{', whole' if whole else ''}"
-        attempts[name] = lambda folder, moment=moment, whole=whole: killed(calm, folder, moment, whole)
+    for number, row in enumerate(moments[at : at + ROW] for at in range(0, len(moments), ROW)):
+        attempts[f"killed in a row {number + 1}"] = lambda folder, row=row: in_a_row(calm, folder, row)
     for number, moment in enumerate(written):
         name = f"killed in a write {number + 1}, at {moment:.0f} s"
-        attempts[name] = lambda folder, moment=moment: killed(calm, folder, moment, False)
+        attempts[name] = lambda folder, moment=moment: killed(calm, folder, moment)
     for number, moment in enumerate(fills):
         attempts[f"filled {number + 1}, at {moment:.0f} s"] = lambda folder, moment=moment: filled(calm, folder, moment)
     for section, largest in FULL:
