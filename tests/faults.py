@@ -119,7 +119,10 @@ class Watched:
         return found
 
     def until(self, stage: str | None, phase: str, delay: float) -> dict[str, str] | None:
-        """Wait until so many seconds after a stage's phase began, or after the start if no stage is named.
+        """Wait until so many seconds after a stage's phase began, but no longer than the stage runs.
+
+        Args:
+            stage: None for the start of the demo.
 
         Returns:
             The stages that are running then; None if the demo ended before.
@@ -129,7 +132,9 @@ class Watched:
             if self.process.poll() is not None:
                 return None
             begun = self.times.get(stage, {}).get(phase) if stage else 0.0
-            if begun is not None and time.monotonic() - self.began >= begun + delay:
+            if begun is not None and (
+                time.monotonic() - self.began >= begun + delay or (stage and stage not in running)
+            ):
                 return running
             time.sleep(LOOK_S)
 
