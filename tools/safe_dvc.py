@@ -8,11 +8,12 @@ tools.repro runs DVC by this file's path, since the project in which it runs may
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import dvc.cli
+from dvc.cli import main
 from dvc.utils.serialize import _common, _json, _py, _toml, _yaml
 
 
@@ -35,11 +36,20 @@ def write(path: str | os.PathLike[str], data: Any, dumper: Callable[..., Any], f
         part.unlink(missing_ok=True)
 
 
-def install() -> None:
-    for module in (_common, _json, _py, _toml, _yaml):
+@contextmanager
+def installed() -> Iterator[None]:
+    """Within it, DVC writes so in this process."""
+    modules = (_common, _json, _py, _toml, _yaml)
+    before = [module._dump_data for module in modules]
+    for module in modules:
         module._dump_data = write
+    try:
+        yield
+    finally:
+        for module, own in zip(modules, before, strict=True):
+            module._dump_data = own
 
 
 if __name__ == "__main__":
-    install()
-    sys.exit(dvc.cli.main())
+    with installed():
+        sys.exit(main())

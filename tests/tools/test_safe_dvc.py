@@ -1,20 +1,19 @@
 """tools.safe_dvc: what DVC writes is there whole, or what was there stays."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from dvc.utils.serialize import _common, _json, _py, _toml, _yaml, dump_json, dump_yaml, modify_yaml
+from dvc.utils.serialize import _common, dump_json, dump_yaml, modify_yaml
 
-from tools import safe_dvc
+from tools import accept, safe_dvc
 
 BEFORE = "schema: '2.0'\nstages:\n  a: {cmd: one}\n"
 
 
 @pytest.fixture
-def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dvc.lock, and DVC as it is; what a test does to it is undone."""
-    for module in (_common, _json, _py, _toml, _yaml):
-        monkeypatch.setattr(module, "_dump_data", module._dump_data)
+def lock(tmp_path: Path) -> Path:
     path = tmp_path / "dvc.lock"
     path.write_text(BEFORE)
     return path
@@ -30,8 +29,8 @@ def test_a_write_that_is_cut_off_leaves_what_was_there(lock: Path) -> None:
     cut_off(lock)
     assert lock.read_text() == ""  # DVC alone; once it leaves the file as it was, safe_dvc is of no more use
     lock.write_text(BEFORE)
-    safe_dvc.install()
-    cut_off(lock)
+    with safe_dvc.installed():
+        cut_off(lock)
     assert lock.read_text() == BEFORE
     assert [path.name for path in lock.parent.iterdir()] == ["dvc.lock"]
 
@@ -46,14 +45,27 @@ def test_the_bytes_are_those_that_dvc_writes(lock: Path) -> None:
         return [lock.with_name(name).read_bytes() for name in ("dvc.lock", "new.yaml", "new.json")]
 
     alone = written()
-    safe_dvc.install()
-    assert written() == alone
+    with safe_dvc.installed():
+        assert written() == alone
 
 
 def test_a_link_stays_a_link(lock: Path, tmp_path: Path) -> None:
-    safe_dvc.install()
     lock.rename(tmp_path / "elsewhere")
     lock.symlink_to("elsewhere")
-    dump_yaml(lock, {"a": 1})
+    with safe_dvc.installed():
+        dump_yaml(lock, {"a": 1})
     assert lock.is_symlink()
     assert lock.read_text() == "a: 1\n"
+
+
+def test_what_accept_records_is_written_so() -> None:
+    seen = []
+
+    def dump_stages(*_: object, **__: object) -> None:
+        seen.append(_common._dump_data)
+
+    stage = SimpleNamespace(addressing="a", deps=[], outs=[], save=lambda **_: None)
+    stage.dvcfile = SimpleNamespace(dump_stages=dump_stages)
+    accept.record(SimpleNamespace(lock=nullcontext(), index=SimpleNamespace(stages=[stage])), {"a"})
+    assert seen == [safe_dvc.write]
+    assert _common._dump_data is not safe_dvc.write
