@@ -21,7 +21,7 @@ from dvc.repo import Repo
 
 from intents.core import source
 from intents.core.errors import Parser, PipelineError, run_program
-from tools import lock
+from tools import lock, safe_dvc
 
 VERSIONS = 200  # of a path, newest first, among which the one that a stage ran with is looked for
 STAGES_SHOWN = 3  # of those that a message is about
@@ -131,7 +131,7 @@ def record(repo: Repo, names: Container[str]) -> None:
 
     What `dvc commit` does, which stops at a model that is missing; here it stays as dvc.lock has it.
     """
-    with repo.lock:
+    with repo.lock, safe_dvc.installed():
         stages = [stage for stage in repo.index.stages if stage.addressing in names]
         for stage in stages:
             complete = all(entry.exists for entry in (*stage.deps, *stage.outs))

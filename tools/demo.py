@@ -43,8 +43,12 @@ def create(target: Path) -> None:
         if Path(name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, target / name)
-    if not (target / ".git").exists():
-        run(target, "git", "init", "--quiet")
+    if not (target / ".git").exists():  # killed while it makes one, Git leaves one that it will not know
+        part = target / ".git.part"
+        shutil.rmtree(part, ignore_errors=True)
+        run(target, "git", "init", "--quiet", part.name)
+        (part / ".git").rename(target / ".git")
+        part.rmdir()
     run(target, "dvc", "config", "hydra.config_name", CONFIG)
     params.compose(target / PARAMS, CONFIG)
 

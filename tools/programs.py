@@ -10,6 +10,8 @@ from typing import Any
 
 from intents.core.errors import PipelineError
 
+# `dvc` that leaves no torn file; -P: it finds nothing of tools/ in place of its own modules.
+SAFE_DVC = (sys.executable, "-P", str(Path(__file__).with_name("safe_dvc.py")))
 UNFIT = re.compile(r"[^\x20-\x7e]|[#?%]")  # in the path of a clone
 
 
@@ -43,13 +45,13 @@ def run(command: Sequence[str], defaults: Mapping[str, str] | None = None, **opt
     return process.returncode, printed or ""
 
 
-def dvc(*arguments: str, capture: bool = False) -> str:
+def dvc(*arguments: str, capture: bool = False, program: Sequence[str] = ("dvc",)) -> str:
     """Run `dvc`: in sight of the user, or to return what it prints.
 
     Raises:
         PipelineError: it failed.
     """
-    status, printed = run(["dvc", *arguments], stdout=subprocess.PIPE if capture else None)
+    status, printed = run([*program, *arguments], stdout=subprocess.PIPE if capture else None)
     if status:
         raise PipelineError(f"`dvc {' '.join(arguments)}` ended with status {status}")
     return printed

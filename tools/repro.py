@@ -9,7 +9,9 @@ is in .dvc/tmp/repro/; on a terminal, its last line is shown while it runs. How 
 reports/durations.json.
 """
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import networkx
+import psutil
 import rich
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -29,6 +32,8 @@ from tools import durations, lock, programs
 
 ALONE = ("benchmark",)  # what runs beside it would be measured too
 LOGS = Path(".dvc/tmp/repro")
+LISTED = Path(".dvc/tmp/rwlock")
+LITTLE = 2**20  # bytes: with less room, that is why a stage failed
 # A thread that waits for the others of its own training sleeps, and leaves the core to another one.
 SLEEP_WHILE_WAITING = {"OMP_WAIT_POLICY": "passive"}
 
@@ -110,7 +115,7 @@ def make_stage(name: str) -> bool:
     began = time.monotonic()
     with log_of(name).open("wb") as log:
         status, _ = programs.run(
-            ["dvc", "--wait-for-lock", "repro", "--single-item", name],
+            [*programs.SAFE_DVC, "--wait-for-lock", "repro", "--single-item", name],
             SLEEP_WHILE_WAITING,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -151,14 +156,49 @@ def run_in_sight(stages: Plan, jobs: int, seconds: Mapping[str, float], made: di
         return run(stages, jobs, make, look, seconds)
 
 
+def forget_the_dead() -> None:
+    """Remove DVC's list of what is being read and written if it is torn, or if no process that it names lives.
+
+    DVC refuses to run with a torn list, which a full disk leaves, and where another program has got the number of a
+    process that was killed, which is likely after a restart of the machine.
+    """
+    try:
+        listed, written = json.loads(LISTED.read_text()), LISTED.stat().st_mtime
+        readers = [reader for readers in listed["read"].values() for reader in readers]
+        if any(_lived(entry["pid"], written) for entry in [*readers, *listed["write"].values()]):
+            return
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    LISTED.unlink(missing_ok=True)
+
+
+def _lived(number: int, moment: float) -> bool:
+    """Whether a process lives that lived at that moment."""
+    try:
+        return psutil.Process(number).create_time() <= moment
+    except psutil.NoSuchProcess:
+        return False
+
+
+def why(failed: str) -> str:
+    """What a person can do about a stage that failed. On a full disk its log may be empty."""
+    free = shutil.disk_usage(LOGS).free
+    if free < LITTLE:
+        return f"stage {failed} failed: No space left on device ({free} bytes are free); run this again once there is"
+    return f"stage {failed} failed; what it printed stands above and in {log_of(failed)}"
+
+
 def everything(jobs: int) -> None:
     """Make what is not up to date in the project of the current folder, `jobs` stages at once.
 
     Raises:
         PipelineError: a stage failed, or DVC finds no project that it can read.
     """
+    forget_the_dead()
     if jobs == 1:
-        programs.dvc("repro")
+        programs.dvc("repro", program=programs.SAFE_DVC)
         return
     lock.quiet()
     try:
@@ -175,7 +215,7 @@ def everything(jobs: int) -> None:
     durations.save(before, made, whole if len(made) == number else None)
     if failed:
         print(log_of(failed).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
-        raise PipelineError(f"stage {failed} failed; what it printed stands above and in {log_of(failed)}")
+        raise PipelineError(why(failed))
 
 
 def main() -> None:

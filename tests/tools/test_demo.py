@@ -140,6 +140,15 @@ def test_a_second_run_keeps_the_copys_repository(
 
 
 @pytest.mark.usefixtures("checkout", "dvc_log")
+def test_a_repository_that_was_cut_off_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    write({".demo/.git.part/.git/config.lock": "", ".demo/.git.part/.git/HEAD": ""})
+    run_tool(demo, monkeypatch)
+    shown = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=".demo", capture_output=True, text=True)
+    assert shown.stdout.strip() == str(Path(".demo").resolve())
+    assert not Path(".demo/.git.part").exists()
+
+
+@pytest.mark.usefixtures("checkout", "dvc_log")
 def test_a_stage_that_fails_ends_it_and_nothing_is_asked(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 
 from intents.core.errors import PipelineError
-from tools import durations, repro
+from tools import durations, programs, repro, safe_dvc
 
 DIAMOND = {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}}
 
@@ -95,6 +95,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("in").write_text("l")
     Path("other").write_text("r")
     Repo.init(no_scm=True).close()
+    Path(".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "left"], check=True)
     return tmp_path
 
@@ -127,6 +128,60 @@ def test_what_changed_and_what_follows_it_is_made_and_recorded(
     with pytest.raises(PipelineError, match=r"^stage right failed; .*right\.log$"):
         repro.main()
     assert "missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_dvc_is_run_so_that_it_leaves_no_torn_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], jobs: str
+) -> None:
+    assert Path(programs.SAFE_DVC[-1]) == Path(safe_dvc.__file__)
+    monkeypatch.setattr(programs, "SAFE_DVC", (sys.executable, "-c", "import sys; sys.exit(f'with {sys.argv[1:]}')"))
+    with pytest.raises(PipelineError):
+        repro.everything(int(jobs))
+    assert "'repro'" in capfd.readouterr().err
+
+
+def test_a_torn_list_of_what_dvc_is_reading_is_forgotten(project: Path) -> None:
+    listed = project / ".dvc/tmp/rwlock"
+    listed.write_text('{"write": {"da')
+    repro.everything(2)  # DVC refuses such a list
+    assert (project / "both.txt").read_text() == "lr"
+
+
+ENTRY = '{{"pid": {}, "cmd": "dvc repro"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "stays"),
+    [
+        ("", None, False),
+        ('{"write": {"da', None, False),
+        ("[]", None, False),
+        ('{"read": {}, "write": {}}', None, False),
+        (f'{{"read": {{}}, "write": {{"a": {ENTRY.format(os.getpid())}}}}}', None, True),
+        (f'{{"read": {{"a": [{ENTRY.format(os.getpid())}]}}, "write": {{}}}}', None, True),
+        (f'{{"read": {{"a": [{ENTRY.format(os.getpid())}]}}, "write": {{}}}}', 0, False),  # it is another's number now
+        (f'{{"read": {{"a": [{ENTRY.format(2**22 + 1)}]}}, "write": {{}}}}', None, False),  # no process has that number
+    ],
+)
+def test_a_list_of_what_living_processes_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, written: int | None, stays: bool
+) -> None:
+    monkeypatch.setattr(repro, "LISTED", tmp_path / "rwlock")
+    repro.forget_the_dead()
+    repro.LISTED.write_text(text)
+    if written is not None:
+        os.utime(repro.LISTED, (written, written))
+    repro.forget_the_dead()
+    assert repro.LISTED.exists() == stays
+
+
+def test_a_stage_that_failed_on_a_full_disk_is_said_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repro, "LOGS", tmp_path)
+    monkeypatch.setattr(repro, "LITTLE", 0)
+    assert "stands above and in" in repro.why("one")
+    monkeypatch.setattr(repro, "LITTLE", 2**80)
+    assert "stage one failed: No space left on device (" in repro.why("one")
 
 
 @pytest.mark.parametrize(
