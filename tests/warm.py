@@ -10,6 +10,7 @@ modules, for programs that other programs start.
 The packages are loaded once, with the environment of the server: what they read of it at import is the same for all.
 """
 
+import atexit
 import contextlib
 import functools
 import gc
@@ -122,8 +123,31 @@ def answer(connection: socket.socket) -> list[str]:
     return words
 
 
+def run_module(name: str) -> int:
+    """Run a module as `python -m` does, with all that a program does at its end but one thing; returns its status.
+
+    An interpreter that ends takes everything apart that it has loaded, and in a fork each page so touched is copied
+    first: a third of a second. So do forks of multiprocessing end without it.
+    """
+    status = 0
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        status = 130 if isinstance(error, KeyboardInterrupt) else 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return status & 0xFF
+
+
 if __name__ == "__main__":
     base = sys.path[1:]  # without the folder of this file
     sys.argv = serve(sys.argv[1])
     sys.path = [str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *base]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    os._exit(run_module(sys.argv[0]))
