@@ -24,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,9 +103,7 @@ def serve(address: str, client: str) -> list[str]:
     cpuinfo.get_cpu_info = functools.cache(cpuinfo.get_cpu_info)  # by a program of its own, in half a second
     cpuinfo.get_cpu_info()
     quick.keep()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        quick.warm_up(OPSET)
+    quick.warm_up(OPSET)
     assert threading.active_count() == 1  # a fork would lose the others
     gc.freeze()  # else a fork that collects, above all as it ends, copies every page
     with socket.socket(socket.AF_UNIX) as listener:
