@@ -92,7 +92,7 @@ def reruns(folder: Path, leaves: list[str]) -> dict[str, Rerun]:
 
 
 def keys_changed(stage: Stage) -> list[str]:
-    """What `dvc status` would say of the parameters of a stage; it looks at all files beside, which stay as they are."""
+    """What `dvc status` would say of a stage's parameters; it looks at all files beside, and those stay the same."""
     deps = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
     return [key for dep in deps for key in dep.workspace_status().get("params.yaml", {})]
 

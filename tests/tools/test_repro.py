@@ -1,5 +1,6 @@
 """tools.repro: several stages at once, in an order that DVC would allow, with what DVC would write."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -75,9 +76,10 @@ def test_after_a_failure_what_runs_ends_and_nothing_begins() -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, warm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project of two stages that a third joins; one of the two is up to date."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(warm), prepend=os.pathsep)
     write = "  {0}:\n    cmd: cat {1} > {0}.txt\n    deps: [{2}]\n    outs: [{0}.txt]\n"
     stages = [write.format("left", "in", "in"), write.format("right", "other", "other")]
     stages.append(write.format("both", "left.txt right.txt", "left.txt, right.txt"))
@@ -85,7 +87,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("in").write_text("l")
     Path("other").write_text("r")
     Repo.init(no_scm=True).close()
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "left"], check=True)
+    subprocess.run(["dvc", "repro", "-q", "left"], check=True)
     return tmp_path
 
 
