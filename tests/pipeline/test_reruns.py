@@ -10,7 +10,9 @@ import networkx
 import pytest
 import yaml
 from conftest import ROOT, contents
+from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
+from dvc.stage import Stage
 from pipeline.conftest import compose_tiny
 from pipeline.declared import DECLARED, FEEDS, Rerun, downstream, implied, template
 
@@ -80,25 +82,24 @@ def reruns(folder: Path, leaves: list[str]) -> dict[str, Rerun]:
             edit(path, [leaf for leaf in together if leaf])
             with Repo(folder) as repo:
                 graph = networkx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
-                status = repo.status()
+                keys = {stage.addressing: keys_changed(stage) for stage in repo.index.stages}
             for leaf in filter(None, together):
-                readers = {stage for stage, reasons in status.items() if sees(reasons, leaf)}
+                readers = {stage for stage, theirs in keys.items() if sees(theirs, leaf)}
                 found[leaf] = Rerun(readers, readers.union(*(networkx.ancestors(graph, stage) for stage in readers)))
     finally:
         path.write_text(original)
     return found
 
 
-def sees(reasons: list[Any], leaf: str) -> bool:
-    """Whether that parameter is among the reasons for which `dvc status` calls a stage changed."""
-    changed_params = [
-        key for reason in reasons for key in as_dict(reason).get("changed deps", {}).get("params.yaml", {})
-    ]
-    return any(leaf == key or leaf.startswith(f"{key}.") for key in changed_params)
+def keys_changed(stage: Stage) -> list[str]:
+    """What `dvc status` would say of a stage's parameters; it looks at all files beside, and those stay the same."""
+    deps = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
+    return [key for dep in deps for key in dep.workspace_status().get("params.yaml", {})]
 
 
-def as_dict(reason: Any) -> dict[str, Any]:
-    return reason if isinstance(reason, dict) else {}
+def sees(keys: list[str], leaf: str) -> bool:
+    """Whether that parameter is among the changed ones."""
+    return any(leaf == key or leaf.startswith(f"{key}.") for key in keys)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +82,7 @@ def edit(path: str | Path, old: str, new: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose stages have run, committed."""
     folder = tmp_path_factory.mktemp("accept") / "project"
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -91,7 +90,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         monkeypatch.chdir(folder)
-        monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        monkeypatch.setenv("PATH", str(warm), prepend=os.pathsep)
         monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(folder.parent / "site"))
         monkeypatch.delenv("PYTHONPATH", raising=False)
         for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "config", "core.analytics", "false"]):
@@ -103,11 +102,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(made: Path, warm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it as the current folder."""
     shutil.copytree(made, tmp_path / "made", symlinks=True)
     monkeypatch.chdir(tmp_path / "made/project")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(warm), prepend=os.pathsep)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "made/site"))
     return Path.cwd()
 

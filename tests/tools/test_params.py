@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -107,13 +106,13 @@ def replace(path: str, old: str, new: str) -> None:
     [("config", []), ("demo", []), ("config", ["prune=magnitude", "distill.alpha=0.25", "student.half.layers=[0,5]"])],
 )
 def test_it_writes_byte_for_byte_what_dvc_exp_run_writes(
-    root: Path, monkeypatch: pytest.MonkeyPatch, config: str, overrides: list[str]
+    root: Path, warm: Path, monkeypatch: pytest.MonkeyPatch, config: str, overrides: list[str]
 ) -> None:
     run_tool(params, monkeypatch, "--config", config, *overrides)
     ours = Path("params.yaml").read_bytes()
     Path("params.yaml").unlink()
     Path("dvc.yaml").write_text("stages: {other: {cmd: echo}}\n")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(warm), prepend=os.pathsep)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(root.parent / "site"))
     author = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
     settings = [word for override in overrides for word in ("-S", override)]

@@ -85,9 +85,10 @@ def test_after_a_failure_what_runs_ends_and_nothing_begins() -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, warm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project of two stages that a third joins; one of the two is up to date."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(warm), prepend=os.pathsep)
     write = "  {0}:\n    cmd: cat {1} > {0}.txt\n    deps: [{2}]\n    outs: [{0}.txt]\n"
     stages = [write.format("left", "in", "in"), write.format("right", "other", "other")]
     stages.append(write.format("both", "left.txt right.txt", "left.txt, right.txt"))
@@ -96,7 +97,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("other").write_text("r")
     Repo.init(no_scm=True).close()
     Path(".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "left"], check=True)
+    subprocess.run(["dvc", "repro", "-q", "left"], check=True)
     return tmp_path
 
 

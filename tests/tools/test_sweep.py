@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -194,13 +193,13 @@ def test_the_queue_is_read_as_dvc_shows_it(queue: list[tuple[str, ...]]) -> None
     assert set(queue) == {("queue", "status")}
 
 
-def test_a_real_queue_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_queue_is_read(tmp_path: Path, warm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What DVC prints is no promise of its: this is the pinned version's."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(warm), prepend=os.pathsep)
     Path("dvc.yaml").write_text("stages: {other: {cmd: 'true', params: [a]}}\n")
     Path("params.yaml").write_text("a: 1\n")
     author = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -87,19 +86,19 @@ def trials_of(storage: str = CONFIG["search"]["storage"]) -> list[FrozenTrial]:
 class Worker(subprocess.Popen[bytes]):
     """A search in a process of its own. What it says goes to a file: a pipe left unread would fill and stop it."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, warm: Path, folder: Path, *arguments: str) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
         super().__init__(
-            [sys.executable, "-m", "tools.tune", *arguments],
+            [warm / "python", "-m", "tools.tune", *arguments],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
             stderr=self._log,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # but for the page at its end
         )
 
     def ended(self) -> str:
-        """All it said, once it has ended."""
-        self.wait(timeout=300)
+        """All it said, once it has ended: once no process is left that could write to its standard output."""
+        self.communicate(timeout=300)
         self._log.seek(0)
         return self._log.read().decode()
 
@@ -176,20 +175,20 @@ def _page() -> str:
 
 
 def test_a_killed_search_goes_on_with_the_same_study_and_loses_no_trial(
-    searched: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    searched: Path, warm: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     configure(**{"space.epochs": {"low": 10, "high": 10, "step": 1}, "pruner.keep": 100})
-    worker = Worker(searched)
+    worker = Worker(warm, searched)
     wait_until(lambda: any(trial.number >= 1 for trial in in_the_middle(trials_of(), 2, 8)), worker)
     os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
+    worker.ended()
     killed = trials_of()
     (victim,) = (trial for trial in killed if trial.state.name == "RUNNING")
     assert len(finished(killed)) == victim.number
     reached = victim.user_attrs["epochs_run"]
 
     # In a process again: a checkpoint is resumed by the same code alone, and more of it is loaded in this one.
-    said = Worker(searched).ended()
+    said = Worker(warm, searched).ended()
     trials = trials_of()
     assert {trial.number for trial in trials if trial.state.name == "FAIL"} == {victim.number}
     assert len(finished(trials)) == 4
@@ -238,12 +237,12 @@ def postgresql() -> Iterator[str]:
 
 
 def test_workers_share_the_trials_of_a_postgresql_study_and_one_takes_over_from_a_dead_one(
-    searched: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    searched: Path, warm: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Trials long enough for both workers to be amid one at once, however unlike their starts.
     configure(**{"space.epochs": {"low": 40, "high": 40, "step": 1}, "search.trials": 5})
     arguments = ("--storage", postgresql)
-    workers = [Worker(searched, *arguments) for _ in range(2)]  # at once, and the database is empty
+    workers = [Worker(warm, searched, *arguments) for _ in range(2)]  # at once, and the database is empty
     wait_until(lambda: len(in_the_middle(trials_of(postgresql), 1, 35)) == 2, *workers)
     os.kill(workers[1].pid, signal.SIGKILL)
     dead = workers[1].ended()

@@ -104,7 +104,7 @@ errors.run_program(lambda: distill.main("half"))
 
 
 @pytest.fixture(scope="module")
-def interrupted(built_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def interrupted(built_once: Path, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with code of its own, in which `distill` was cut off after its first epoch."""
     folder = tmp_path_factory.mktemp("interrupted") / "project"
     for name in ("data/clinc", "models/teacher"):
@@ -115,7 +115,7 @@ def interrupted(built_once: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     for name in ("intents", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "interrupted.py").write_text(INTERRUPTED)
-    done = program(folder, "interrupted", PYTHONPATH=str(folder))
+    done = program(folder, "interrupted", python=warm / "python", PYTHONPATH=str(folder))
     assert done.returncode == 130, done.stderr
     (checkpoint,) = (folder / "data/.training").glob("half-*/checkpoint-*")
     assert json.loads((checkpoint / "trainer_state.json").read_text())["epoch"] == 1
@@ -131,7 +131,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize("edited", ["a comment", "code"])
 def test_after_an_edit_of_its_code_a_run_begins_anew_and_after_a_comment_it_goes_on(
-    interrupted: Path, tmp_path: Path, edited: str
+    interrupted: Path, warm: Path, tmp_path: Path, edited: str
 ) -> None:
     folder = Path(shutil.copytree(interrupted, tmp_path / "project"))
     setting("student.labels.seed", 3)(folder)  # another student's
@@ -141,7 +141,7 @@ def test_after_an_edit_of_its_code_a_run_begins_anew_and_after_a_comment_it_goes
         edit(folder / "stages/distill.py", "import shutil\n", "import shutil  # to tidy up\n")
     else:
         edit(folder / "intents/training/distillation.py", loss, loss.replace("**2", "**2.0"))
-    done = program(folder, "stages.distill", "half", PYTHONPATH=str(folder))
+    done = program(folder, "stages.distill", "half", python=warm / "python", PYTHONPATH=str(folder))
     assert done.returncode == 0, done.stderr
     assert ("resuming from data/.training/half-" in done.stderr) == (edited == "a comment")
     assert contents(folder / "models/half")
