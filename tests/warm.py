@@ -18,6 +18,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cpuinfo
+import psutil
 
 # What takes long, and no more: all else a program has to import for itself.
 PRELOADED = (
@@ -39,6 +41,8 @@ PRELOADED = (
     *("dvc.dvcfile", "dvc.output", "dvc.dependency.param", "dvc.stage.cache", "dvc.fs", "hydra", "ruamel.yaml"),
 )  # not ONNX Runtime: it has a thread, lost in a fork
 
+LEFT: list[subprocess.Popen[bytes]] = []  # servers that outlast this process
+LOOK_S = 1.0  # how often a server looks whether its owner is still there
 OPSET = 20  # of an export before all others; of another opset, only the table of operators is made anew
 
 # It has no package to import, not even site's. What is no `python -m`, nor how DVC calls itself, is not for the server.
@@ -70,28 +74,43 @@ def started(folder: Path) -> Iterator[Path]:
         folder: an empty one, for the programs and the home of Hugging Face's cache.
     """
     # The path of a socket has a hundred characters or fewer, and those of pytest's folders are longer.
-    with tempfile.TemporaryDirectory() as name:
-        address = f"{name}/socket"
-        client = folder / "python"
-        client.write_text(CLIENT.format(python=sys.executable, address=address))
-        client.chmod(0o755)
-        (folder / "dvc").symlink_to(client)
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        # One thread each: more would only get in each other's way, and OpenMP's spin while they wait.
-        environment |= {"HF_HOME": str(folder), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, address, str(client)]
-        with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    with tempfile.TemporaryDirectory() as name, launched(folder, f"{name}/socket") as server:
+        try:
+            yield folder
+        finally:
             assert server.stdin
-            assert server.stdout
-            assert server.stdout.readline() == b"ready\n"
-            try:
-                yield folder
-            finally:
-                server.stdin.close()
+            server.stdin.close()
 
 
-def serve(address: str, client: str) -> list[str]:
-    """Answer calls until standard input ends. In a fork, return the words of a call, set up as its caller is.
+def start(folder: Path, owner: int) -> None:
+    """The same, for all the processes that `owner` has started: the server ends when that one has ended."""
+    LEFT.append(launched(folder, f"{tempfile.mkdtemp()}/socket", owner))
+
+
+def launched(folder: Path, address: str, owner: int = 0) -> subprocess.Popen[bytes]:
+    """A server that is ready. Without an owner it goes on until its standard input is closed."""
+    client = folder / "python"
+    client.write_text(CLIENT.format(python=sys.executable, address=address))
+    client.chmod(0o755)
+    (folder / "dvc").symlink_to(client)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    # One thread each: more would only get in each other's way, and OpenMP's spin while they wait.
+    environment |= {"HF_HOME": str(folder), "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(
+        [sys.executable, __file__, address, str(client), str(owner)],
+        env=environment,
+        stdin=subprocess.DEVNULL if owner else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert server.stdout
+    assert server.stdout.readline() == b"ready\n"
+    return server
+
+
+def serve(address: str, client: str, owner: str) -> list[str]:
+    """Answer calls until the owner, or else standard input, ends.
+
+    In a fork, return the words of a call, set up as its caller is.
 
     Args:
         client: what a fork takes for the Python that runs it, so that the programs that it starts are forks as well.
@@ -106,18 +125,26 @@ def serve(address: str, client: str) -> list[str]:
     quick.warm_up(OPSET)
     assert threading.active_count() == 1  # a fork would lose the others
     gc.freeze()  # else a fork that collects, above all as it ends, copies every page
+    watched = [] if int(owner) else [sys.stdin]
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        while listener in select.select([listener, sys.stdin], [], [])[0]:
+        while True:
+            ready = select.select([listener, *watched], [], [], LOOK_S)[0]
+            if sys.stdin in ready or (int(owner) and not psutil.pid_exists(int(owner))):
+                break
+            if not ready:
+                continue
             connection, _ = listener.accept()
             with connection:
                 if not os.fork():
                     listener.close()
                     return answer(connection, client)
+    if int(owner):
+        shutil.rmtree(Path(address).parent)
     sys.exit()
 
 
@@ -126,19 +153,25 @@ def answer(connection: socket.socket, client: str) -> list[str]:
 
     If the caller goes first, the fork is killed, as the caller is likely to have been.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    woken, wake = os.pipe()  # the signal that the fork has ended, as something to wait for
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
     size, streams, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as call:
         words, folder, environment = json.loads(call.read(int.from_bytes(size, "big")))
     if program := os.fork():
-        handle = os.pidfd_open(program)
-        if connection in select.select([connection, handle], [], [])[0]:
+        if connection in select.select([connection, woken], [], [])[0]:
             os.kill(program, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
         with contextlib.suppress(OSError):  # the caller is gone
             connection.sendall(bytes([status if status >= 0 else 128 - status]))  # as a shell tells of a signal
         os._exit(0)
     connection.close()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for end in (woken, wake):
+        os.close(end)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
