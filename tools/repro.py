@@ -212,7 +212,11 @@ def everything(jobs: int) -> None:
     made: dict[str, float] = {}
     failed = run_in_sight(stages, jobs, before["stages"], made)
     whole = {"seconds": round(time.monotonic() - began), "jobs": jobs, "cores": os.cpu_count()}
-    durations.save(before, made, whole if len(made) == number else None)
+    try:
+        durations.save(before, made, whole if len(made) == number else None)
+    except PipelineError:  # the disk may be full; then the stage that failed is what is told
+        if not failed:
+            raise
     if failed:
         print(log_of(failed).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
         raise PipelineError(why(failed))

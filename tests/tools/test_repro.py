@@ -5,7 +5,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from dvc.repo import Repo
@@ -175,6 +177,26 @@ def test_a_list_of_what_living_processes_read_stays(
         os.utime(repro.LISTED, (written, written))
     repro.forget_the_dead()
     assert repro.LISTED.exists() == stays
+
+
+@pytest.mark.parametrize(
+    ("failed", "told"), [("one", r"^stage one failed"), (None, r"^reports/durations\.json cannot be written$")]
+)
+def test_where_no_durations_can_be_written_the_stage_that_failed_is_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed: str | None, told: str
+) -> None:
+    def save(*_: object) -> None:
+        raise PipelineError("reports/durations.json cannot be written")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(repro, "Repo", lambda: nullcontext(SimpleNamespace(index=SimpleNamespace(stages=[]))))
+    monkeypatch.setattr(repro, "plan", lambda _: {})
+    monkeypatch.setattr(repro, "log_of", lambda _: tmp_path / "log")
+    monkeypatch.setattr(repro, "run_in_sight", lambda *_: failed)
+    monkeypatch.setattr(repro.durations, "save", save)
+    (tmp_path / "log").touch()
+    with pytest.raises(PipelineError, match=told):
+        repro.everything(2)
 
 
 def test_a_stage_that_failed_on_a_full_disk_is_said_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
