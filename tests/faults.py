@@ -48,7 +48,8 @@ DEMO = ".demo"
 COMMAND = [sys.executable, "-m", "tools.demo"]
 # What the clock decides, and what is chosen by it.
 CLOCK = re.compile(
-    r"reports/((latency|benchmark|summary)\.json|(timings|tradeoff)\.csv|report\.md|(figures|primer)/.*)|release/.*"
+    r"reports/((latency|benchmark|summary)\.json|(timings|tradeoff|intents)\.csv|report\.md|(figures|primer)/.*)"
+    r"|data/wrong_answers\.csv|release/.*"
 )
 TIMED = ("benchmark", "select", "plot", "primer", "deploy")  # the stages that write these
 KEPT = re.compile(r"(data|models|reports|release)/|params\.yaml$")
@@ -245,6 +246,7 @@ def begun(project: Path, calm: Calm, ended: set[str], running: set[str]) -> None
     for record in [path for path in (cache / "runs").glob("*/*/*") if path.is_file()]:
         if yaml.safe_load(record.read_text())["cmd"] in commands:
             record.unlink()
+            record.parent.rmdir()
     for name in stages.keys() - ended:
         for out in stages.pop(name)["outs"]:
             path = demo / out["path"]
@@ -352,7 +354,7 @@ def in_a_row(calm: Calm, folder: Path, moments: list[float]) -> tuple[str, str]:
     for moment in sorted(moments):
         wanted = target(calm, moment)
         if lock.is_file() and wanted.stage in locked(project):  # it was running when another one was hit, and ended
-            wanted = Target(None, "", wanted.delay)
+            wanted = Target(None, "", min(wanted.delay, 20))
         with started(project) as running:
             hit = running.until(*wanted)
             if hit is None:  # the stage came from the run cache: it was killed between the two writes of its end

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dvc.cli import main
+from dvc.stage.cache import StageCache
 from dvc.utils.serialize import _common, _json, _py, _toml, _yaml
 
 
@@ -36,6 +37,18 @@ def write(path: str | os.PathLike[str], data: Any, dumper: Callable[..., Any], f
         part.unlink(missing_ok=True)
 
 
+def without_empty_folders(load: Callable[..., Any]) -> Callable[..., Any]:
+    """`StageCache._load_cache` that takes an empty folder of run records for none.
+
+    DVC makes the folder before it writes the record; killed or out of room in between, the stage could never run again.
+    """
+
+    def loaded(cache: StageCache, key: str, value: str | None) -> Any:
+        return load(cache, key, value) if value else None
+
+    return loaded
+
+
 @contextmanager
 def installed() -> Iterator[None]:
     """Within it, DVC writes so in this process."""
@@ -43,11 +56,14 @@ def installed() -> Iterator[None]:
     before = [module._dump_data for module in modules]
     for module in modules:
         module._dump_data = write
+    load = StageCache._load_cache
+    StageCache._load_cache = without_empty_folders(load)
     try:
         yield
     finally:
         for module, own in zip(modules, before, strict=True):
             module._dump_data = own
+        StageCache._load_cache = load
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from dvc.stage.cache import StageCache
 from dvc.utils.serialize import _common, dump_json, dump_yaml, modify_yaml
 
 from tools import accept, safe_dvc
@@ -69,3 +70,12 @@ def test_what_accept_records_is_written_so() -> None:
     accept.record(SimpleNamespace(lock=nullcontext(), index=SimpleNamespace(stages=[stage])), {"a"})
     assert seen == [safe_dvc.write]
     assert _common._dump_data is not safe_dvc.write
+
+
+def test_a_folder_without_a_run_record_is_no_record(tmp_path: Path) -> None:
+    cache = StageCache(SimpleNamespace(cache=SimpleNamespace(legacy=SimpleNamespace(path=str(tmp_path)))))
+    with pytest.raises(TypeError):  # DVC alone
+        cache._load_cache("ab", None)
+    with safe_dvc.installed():
+        assert cache._load_cache("ab", None) is None
+        assert cache._load_cache("ab", "no such record") is None
