@@ -166,6 +166,7 @@ ENTRY = '{{"pid": {}, "cmd": "dvc repro"}}'
         (f'{{"read": {{"a": [{ENTRY.format(os.getpid())}]}}, "write": {{}}}}', 0, False),  # it is another's number now
         (f'{{"read": {{"a": [{ENTRY.format(2**22 + 1)}]}}, "write": {{}}}}', None, False),  # no process has that number
     ],
+    ids=["empty", "cut off", "no mapping", "nothing listed", "written", "read", "another's", "no process"],
 )
 def test_a_list_of_what_living_processes_read_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, written: int | None, stays: bool
