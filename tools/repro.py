@@ -12,6 +12,7 @@ reports/durations.json.
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -206,6 +207,8 @@ def everything(jobs: int) -> None:
             stages, number = plan(repo), len(repo.index.stages)
     except DvcException as error:
         raise PipelineError(lock.one_line(error)) from error
+    except sqlite3.OperationalError as error:  # of the database of files that DVC has hashed
+        raise PipelineError(f"DVC cannot write its database: {error}; often: No space left on device") from error
     LOGS.mkdir(parents=True, exist_ok=True)
     print(f"{len(stages)} stages to make or to check, {jobs} at once; what they print is in {LOGS}/", flush=True)
     before, began = durations.load(), time.monotonic()

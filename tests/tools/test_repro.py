@@ -1,6 +1,7 @@
 """tools.repro: several stages at once, in an order that DVC would allow, with what DVC would write."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -149,6 +150,15 @@ def test_a_torn_list_of_what_dvc_is_reading_is_forgotten(project: Path) -> None:
     listed.write_text('{"write": {"da')
     repro.everything(2)  # DVC refuses such a list
     assert (project / "both.txt").read_text() == "lr"
+
+
+def test_a_full_disk_under_the_database_of_dvc_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(_: Repo) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(repro, "plan", plan)
+    with pytest.raises(PipelineError, match=r"^DVC cannot write its database: disk I/O error; often: No space left"):
+        repro.everything(2)
 
 
 ENTRY = '{{"pid": {}, "cmd": "dvc repro"}}'
