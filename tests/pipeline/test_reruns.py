@@ -18,8 +18,13 @@ from pipeline.declared import DECLARED, FEEDS, Rerun, downstream, implied, templ
 
 from tools import params
 
-# But for a section that is empty, as `second_teacher` is here, and for what says which section is a teacher's.
-LEAVES = [leaf for leaf in params.leaves(compose_tiny()) if "." in leaf and not leaf.startswith("variants.teachers.")]
+# But for a section that is empty, as `second_teacher` is here; for what says which section is a teacher's; and for how
+# trainings are started, which is part of commands.
+LEAVES = [
+    leaf
+    for leaf in params.leaves(compose_tiny())
+    if "." in leaf and not leaf.startswith(("variants.teachers.", "launch."))
+]
 # Which model a stage reads or writes: another one changes the graph itself. What reads these is tested, no more.
 NAMES = [leaf for leaf in LEAVES if leaf.endswith((".student", ".answers"))]
 # What dvc.yaml itself reads of params.yaml.
@@ -117,6 +122,20 @@ def test_every_section_is_read_by_a_stage() -> None:
 def test_a_changed_parameter_reruns_what_reads_it_and_what_is_downstream(found: dict[str, Rerun], leaf: str) -> None:
     assert found[leaf].readers  # else nothing would notice the change
     assert found[leaf] == implied(leaf)
+
+
+def test_another_launcher_changes_the_commands_of_trainings_alone(run_once: Path) -> None:
+    path = run_once / "params.yaml"
+    original = path.read_text()
+    try:
+        edit(path, ["launch.command"], "torchrun")
+        with Repo(run_once) as repo:
+            stages = {stage.addressing.split("@")[0]: stage for stage in repo.index.stages}
+            changed = {name for name, stage in stages.items() if stage.cmd_changed}
+    finally:
+        path.write_text(original)
+    assert changed == {"finetune-teacher", "distill", "prune", "qat"}
+    assert all(stages[name].cmd.startswith("torchrun -m stages.") for name in changed)
 
 
 @pytest.mark.parametrize("leaf", NAMES)
