@@ -130,7 +130,7 @@ def test_another_launcher_changes_the_commands_of_trainings_alone(run_once: Path
     try:
         edit(path, ["launch.command"], "torchrun")
         with Repo(run_once) as repo:
-            stages = {stage.addressing.split("@")[0]: stage for stage in repo.index.stages}
+            stages = {stage.name.split("@")[0]: stage for stage in repo.index.stages}
             changed = {name for name, stage in stages.items() if stage.cmd_changed}
     finally:
         path.write_text(original)
