@@ -22,7 +22,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from intents.core import files
 from intents.core.errors import Parser, PipelineError, run_program
+from tools.arguments import number
 
 SAMPLE = Path("data/sample/sample.json")
 TICK = 0.001  # seconds between looks at what is due
@@ -163,6 +165,28 @@ def service(model: Path) -> Iterator[tuple[psutil.Process, int]]:
             process.terminate()
 
 
+def queries(path: Path) -> list[str]:
+    """The lines of a file.
+
+    Raises:
+        PipelineError: it cannot be read, or has none.
+    """
+    try:
+        found = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise PipelineError(f"--queries {path} cannot be read: {reason}; allowed: a file of queries") from None
+    if not found:
+        raise PipelineError(f"--queries {path} is empty; allowed: a file of queries, one a line")
+    return found
+
+
+def sample() -> list[str]:
+    return [
+        text for rows in json.loads(files.require(SAMPLE, "git checkout data").read_text()).values() for text, _ in rows
+    ]
+
+
 def requests_of(texts: list[str]) -> list[bytes]:
     bodies = [json.dumps({"text": text}).encode() for text in texts]
     head = (
@@ -204,15 +228,17 @@ def table(found: list[tuple[str, Outcome]]) -> str:
 
 def main() -> None:
     parser = Parser("tools.load", __doc__)
-    parser.add_argument("--seconds", type=float, default=30, help="of half and of twice the load (default 30)")
-    parser.add_argument("--connections", type=int, default=64, help="open at once (default 64)")
+    parser.add_argument(
+        "--seconds",
+        type=number(float, 0, 3600, above=True),
+        default=30,
+        help="of half and of twice the load (default 30)",
+    )
+    parser.add_argument("--connections", type=number(int, 1, 10_000), default=64, help="open at once (default 64)")
     parser.add_argument("--model", type=Path, default=Path("release"), help="the folder of the model (default release)")
     parser.add_argument("--queries", type=Path, help="a file of queries, one a line (default those of data/sample/)")
     arguments = parser.parse_args()
-    if arguments.queries:
-        texts = arguments.queries.read_text().splitlines()
-    else:
-        texts = [text for rows in json.loads(SAMPLE.read_text()).values() for text, _ in rows]
+    texts = queries(arguments.queries) if arguments.queries else sample()
     with service(arguments.model) as (process, port):
         load = Load(port, requests_of(texts), arguments.connections)
         print(table(asyncio.run(measured(load, process, arguments.seconds))))

@@ -27,6 +27,7 @@ from intents.core import table
 from intents.core.errors import Parser, PipelineError, run_program
 from intents.core.files import write_text
 from intents.core.settings import PARAMS
+from tools.arguments import exists
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
     Raises:
         PipelineError: the configuration does not compose, or a group of techniques is empty.
     """
-    if not (conf / f"{config}.yaml").is_file():
+    if not exists(conf / f"{config}.yaml"):
         raise PipelineError(f"{conf / config}.yaml not found in {Path.cwd()}; run from the project's root")
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +73,7 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
         OmegaConfBaseException,
         YAMLError,
         ValueError,
+        OSError,  # a name that is too long for a file
     ) as error:  # all of them Hydra's
         reason = " ".join(str(error.__cause__ or error).split())
         raise PipelineError(f"{CONF}/ does not compose: {reason}") from None

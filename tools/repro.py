@@ -30,6 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from intents.core.errors import Parser, PipelineError, run_program
 from tools import durations, lock, programs
+from tools.arguments import number
 
 ALONE = ("benchmark",)  # what runs beside it would be measured too
 LOGS = Path(".dvc/tmp/repro")
@@ -227,11 +228,10 @@ def everything(jobs: int) -> None:
 
 def main() -> None:
     parser = Parser("tools.repro", __doc__)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="stages at once (default: one for each core)")
-    jobs = parser.parse_args().jobs
-    if jobs < 1:
-        parser.error(f"--jobs is {jobs}; allowed: 1 or more")
-    everything(jobs)
+    parser.add_argument(
+        "--jobs", type=number(int, 1, 1024), default=os.cpu_count(), help="stages at once (default: one for each core)"
+    )
+    everything(parser.parse_args().jobs)
 
 
 if __name__ == "__main__":

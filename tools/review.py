@@ -28,6 +28,7 @@ from intents.core.variants import TEACHER
 from intents.evaluation import selection, statistics
 from intents.reports.markdown import percent, points, render, table
 from tools import params, review_intents
+from tools.arguments import number
 
 PICTURE = paths.FIGURES / "tradeoff.png"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -229,8 +230,10 @@ def _deployed(before: Reports, after: Reports) -> list[str | None]:
 def main() -> None:
     parser = Parser("tools.review", __doc__)
     parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
-    parser.add_argument("--budget", type=float, help="exit 1 if a variant lost more than this on validation (0.01)")
-    parser.add_argument("--tolerance", type=float, default=0.15, help="of latency ratios (default 0.15)")
+    parser.add_argument(
+        "--budget", type=number(float, 0, 1), help="exit 1 if a variant lost more than this on validation (0.01)"
+    )
+    parser.add_argument("--tolerance", type=number(float, 0, 10), default=0.15, help="of latency ratios (0.15)")
     parser.add_argument("--pictures", default="", help="what to put before the picture's path, such as a URL")
     arguments = parser.parse_args()
     before, after = Reports.at(arguments.base), Reports.at(None)

@@ -29,7 +29,7 @@ from intents.core.errors import Parser, PipelineError, run_program
 from intents.data import logits
 from intents.data.corpus import Corpus
 from tools import params, programs
-from tools.search.sweeps import Outcomes, swept, write
+from tools.search.sweeps import Outcomes, first_of, swept, write
 
 SWEEP = paths.REPORTS / "sweep"
 # A line of `dvc queue status`: revision, name, time, state. And its last one.
@@ -39,6 +39,7 @@ POLL_S = 5  # a look at the queue takes a second of a core
 MISSED = 10  # looks in a row that may find no worker: a busy one does not always answer
 FINISHED = ("Success", "Failed")
 ROUNDED = 1e-5  # within which two figures are the same one, rounded
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RECORDS = paths.DATA / ".sweep"  # NAME.json: what a sweep was asked, and the revisions that were queued for it
 
 
@@ -220,7 +221,13 @@ def main() -> None:
     if not keys:
         raise PipelineError("nothing to sweep over: give at least one KEY=VALUE,VALUE,...")
     fixed = [override for override in arguments.override if not swept(override)]
+    if not NAME.fullmatch(arguments.name):
+        raise PipelineError(
+            f"--name is {arguments.name[:40]!r}; allowed: a letter or digit, then up to 99 letters, digits, ., - or _"
+        )
     programs.check_path(Path.cwd().resolve())
+    first = [first_of(override) for override in arguments.override]  # an unknown key is told before DVC is asked
+    params.composed(params.main_config(), first)
     student = params.composed(params.main_config(), fixed)["variants"]["student"]
     metric = arguments.metric or f"{student}.validation.accuracy"
     states = run(arguments.name, arguments.override, arguments.target or f"distill@{student}")

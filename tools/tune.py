@@ -25,6 +25,7 @@ from intents.core.errors import Parser, PipelineError, run_program
 from intents.data.corpus import Corpus
 from intents.reports import style as pictures
 from intents.training.finite import DivergedError
+from tools.arguments import number
 from tools.search import config, page, shapes, study, trials
 from tools.search.config import Search
 
@@ -77,7 +78,7 @@ def progress(found: optuna.Study, trial: FrozenTrial, trials: int) -> str:
 def main() -> None:
     parser = Parser("tools.tune", __doc__)
     parser.add_argument("--config", choices=("tune", "shapes"), default="tune", help="the file of conf/ to go by")
-    parser.add_argument("--trials", type=int, help="finished trials that the study is to have")
+    parser.add_argument("--trials", type=number(int, 1, 10**6), help="finished trials that the study is to have")
     parser.add_argument("--storage", help="URL of the database that the workers share")
     parser.add_argument("--study", help="the study's name")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}

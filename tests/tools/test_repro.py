@@ -236,4 +236,4 @@ def test_a_number_of_jobs_below_one_is_refused(
     monkeypatch.setattr(sys, "argv", ["repro", "--jobs", "0"])
     with pytest.raises(SystemExit):
         repro.main()
-    assert "--jobs is 0; allowed: 1 or more" in capsys.readouterr().err
+    assert "argument --jobs: '0'; allowed: a whole number from 1 to 1024" in capsys.readouterr().err

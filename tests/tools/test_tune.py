@@ -383,7 +383,6 @@ def test_a_trial_that_diverges_is_told_and_the_others_go_on(
     ("changes", "arguments", "message"),
     [
         ({"search.trials": 0}, [], "`tune.search.trials` is 0; allowed: a whole number, 1 or more"),
-        ({}, ["--trials", "0"], "`tune.search.trials` is 0; allowed: a whole number, 1 or more"),
         ({"search.startup": "many"}, [], "`tune.search.startup` is 'many'; allowed: a whole number"),
         ({"search.seed": None}, [], "conf/tune.yaml: search has no `seed`; its keys are: trials, seed"),
         ({"space.beta": {"low": 1}}, [], "conf/tune.yaml: space does not know `beta`; its keys are: epochs, alpha"),

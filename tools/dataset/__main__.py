@@ -20,10 +20,13 @@ from rich.table import Table
 
 from intents.core.errors import Parser, PipelineError, run_program
 from intents.data.corpus import OUT_OF_SCOPE, SPLITS
+from tools.arguments import number
 from tools.dataset import findings, formats, splits, writing
 from tools.dataset.examples import Example, Options
 from tools.dataset.findings import Findings
 from tools.dataset.rasa import without_marks
+
+SHARE = number(float, 0, 0.4, above=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -48,17 +51,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out-of-scope", metavar="INTENT", help="what means out of scope; '' for none (default: by name)"
     )
-    parser.add_argument("--validation", type=share, default=0.15, help="share of it, where it is missing (0.15)")
-    parser.add_argument("--test", type=share, default=0.15, help="share of it, where it is missing (0.15)")
-    parser.add_argument("--seed", type=int, default=0, help="of the splits that are made (0)")
-    parser.add_argument("--show", type=int, default=10, help="lines of each kind of finding (10)")
+    parser.add_argument("--validation", type=SHARE, default=0.15, help="share of it, where it is missing (0.15)")
+    parser.add_argument("--test", type=SHARE, default=0.15, help="share of it, where it is missing (0.15)")
+    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of the splits that are made (0)")
+    parser.add_argument("--show", type=number(int, 0, 10**6), default=10, help="lines of each kind of finding (10)")
     return parser.parse_args()
-
-
-def share(text: str) -> float:
-    if not 0 < (number := float(text)) <= 0.4:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number above 0, to 0.4")
-    return number
 
 
 def show(found: splits.Splits, seen: Findings, notes: Sequence[str], most: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intents.core.errors import PipelineError
+from tools.arguments import exists
 from tools.dataset import folders, rasa, tabular
 from tools.dataset.examples import Example, Options
 
@@ -27,14 +28,14 @@ def read(target: str, options: Options) -> Iterator[Example]:
     Raises:
         PipelineError: it is not there, of no known format, or what its reader raises.
     """
-    if (given := GIVEN.fullmatch(target)) and not Path(target).exists():
+    if (given := GIVEN.fullmatch(target)) and not exists(Path(target)):
         for example in read(given[2], options):
             yield example._replace(split=given[1])
         return
     path = Path(target)
-    if path.is_dir():
+    if (there := exists(path)) and path.is_dir():
         yield from _folder(path, options)
-    elif path.is_file():
+    elif there and path.is_file():
         if path.suffix.casefold() not in READERS:
             raise PipelineError(f"{path} ends in {path.suffix!r}; allowed: {', '.join(READERS)}")
         yield from READERS[path.suffix.casefold()](path, options)

@@ -36,6 +36,12 @@ def swept(override: str) -> bool:
     return "," in re.sub(r"\[.*?\]", "", override)
 
 
+def first_of(override: str) -> str:
+    """KEY=VALUE with the first of the values that KEY=VALUE,VALUE,... lists."""
+    found = re.match(r"(\[.*?\]|[^,\[])*", override)
+    return found[0] if found else override
+
+
 def against(best: str, right: Outcomes) -> dict[str, tuple[float, tuple[float, float]]]:
     """What each other experiment answers better than the best, with its 95 % interval, paired over the queries."""
     return {
