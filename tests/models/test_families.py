@@ -25,7 +25,7 @@ from transformers import (
 
 from intents.core import settings
 from intents.core.errors import PipelineError
-from intents.data.corpus import Intents
+from intents.data.corpus import Corpus, Intents
 from intents.int8 import kernels
 from intents.models import checkpoints, encoder, families, folder
 from intents.models.encoder import Kept
@@ -305,3 +305,31 @@ def test_a_tokenizer_of_another_model_is_refused(pieces: int, allowed: bool, tmp
         return
     with pytest.raises(PipelineError, match=rf"has 516 pieces, numbered to 515, and the model {pieces} word vectors"):
         families.check_tokenizer(model, tokenizer, tmp_path)
+
+
+@pytest.fixture
+def mismatched(project_of: Path, tiny_checkpoint: Path) -> Path:
+    """A checkpoint with the tokenizer of another model, of fewer pieces."""
+    source = Path(shutil.copytree(tiny_checkpoint, project_of / "own"))
+    for path in {*source.glob("*vocab*"), *source.glob("*token*")}:
+        path.unlink()
+    words("bert").save_pretrained(source)
+    return source
+
+
+FEWER = r"has 516 pieces, numbered to 515, and the model \d{4,} word vectors"
+
+
+def test_so_is_that_of_a_teacher_before_it_is_trained(mismatched: Path, overrides: list[str]) -> None:
+    compose(*overrides, f"teacher.checkpoint={mismatched}", "teacher.max_length=16", "teacher.sha256=null")
+    before = contents(mismatched.parent)
+    with pytest.raises(PipelineError, match=FEWER):
+        run(finetune_teacher)
+    assert contents(mismatched.parent) == before
+
+
+def test_and_that_of_a_students_own_checkpoint(mismatched: Path, built_once: Path) -> None:
+    own = {"shape": None, "vocabulary": None, "checkpoint": f"./{mismatched.name}"}
+    chosen = settings.parse(Student, NARROW | own, "student.own")
+    with pytest.raises(PipelineError, match=FEWER):
+        student.initial(chosen, "own", built_once / "models/teacher", Corpus())

@@ -1,5 +1,6 @@
 """What each path answers: the answers of the classifier itself, Rasa's format, figures, OpenAPI, a page."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -9,11 +10,11 @@ from conftest import ROOT
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from intents.service import schema
+from intents.service import connections, metrics, schema
 from intents.service.app import create
 from intents.service.limits import Limits
 from intents.serving.__main__ import as_json
-from intents.serving.classifier import Classifier
+from intents.serving.classifier import BATCH, Classifier
 
 TEXTS = ["wake me up at six", "play some jazz", "", "qwx zzz the moon is made of sonnets", "what is my balance"]
 
@@ -170,3 +171,14 @@ def test_a_fault_of_ours_is_told_without_its_traceback(
         monkeypatch.undo()
         assert client.post("/predict", json={"text": "play"}).status_code == 200
         assert figures(client)["intents_requests_total", "/predict 500"] == 1
+
+
+def test_the_document_has_the_limits_that_there_are() -> None:
+    text = (ROOT / "docs/service.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `--(\w+)`[^|]*\| ([\d,]+)", text, re.MULTILINE)
+    assert {name: int(number.replace(",", "")) for name, number in rows} == dataclasses.asdict(Limits())
+    prose = " ".join(text.split())
+    assert re.findall(r"Headers may have (\d+) KiB", prose) == [str(connections.HEADERS >> 10)]
+    assert re.findall(r"share of the last ([\d,]+) queries", prose) == [f"{metrics.RECENT:,}"]
+    assert re.findall(r"until they hold (\d+) queries or more", prose) == [str(BATCH)]
+    assert re.findall(r"a request of (\d+) queries delays", prose) == [str(Limits().batch)]

@@ -46,3 +46,10 @@ def test_the_page_of_the_service_shows_what_it_answers(classifier: Classifier) -
     assert shown["score"] == pytest.approx(answer.score, abs=NEAR["score"])
     assert shown["threshold"] == pytest.approx(classifier.rule.threshold, abs=NEAR["threshold"])
     assert [one["intent"] for one in shown["top"]] == [intent for intent, _ in answer.alternatives]
+
+
+def test_so_does_its_example_of_several_queries(classifier: Classifier) -> None:
+    found = re.search(r"--data '(\{\"texts\".+)'\n(.+)\n", text_of("docs/service.md"))
+    assert found
+    answers = classifier.batch(json.loads(found[1])["texts"])
+    assert re.findall(r'"intent": "(\w+)"', found[2]) == [answer.intent for answer in answers]
