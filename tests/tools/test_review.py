@@ -144,10 +144,10 @@ def test_slower_variant_is_named_beyond_the_tolerance(
 
 @pytest.mark.parametrize(
     ("ratio", "judged"),
-    [(1.2, review.BETTER), (1.1, review.WITHIN_NOISE), (1 / 1.1, review.WITHIN_NOISE), (1 / 1.2, review.WORSE)],
+    [(1.16, review.BETTER), (1.14, review.WITHIN_NOISE), (1 / 1.14, review.WITHIN_NOISE), (1 / 1.16, review.WORSE)],
 )
 def test_faster_and_slower_are_judged_alike(committed: Path, ratio: float, judged: str) -> None:
-    """By factors: 1.2 times slower is as far from no change as 1.2 times faster; as a difference it would be nearer."""
+    """By factors: 1.16 times slower is as far from no change as 1.16 times faster, though it is 0.862, above 0.85."""
     before = review.Reports.at("HEAD")
     timings = pd.read_csv(paths.TIMINGS)
     timings.loc[timings["variant"] == "half-onnx", "ms"] /= ratio
@@ -263,15 +263,12 @@ def test_interval_of_the_accuracy_is_the_paired_one(committed: Path) -> None:
 
 
 def test_of_many_variants_that_changed_by_chance_none_is_named() -> None:
-    """Of thirty comparisons in which nothing changed, one or two have an interval beside zero."""
-    draw = np.random.default_rng(1)
+    """Of thirty comparisons in which nothing changed, one or two are beyond noise, each looked at by itself."""
+    draw = np.random.default_rng(2)
     names = [f"student_{place}" for place in range(30)]
     tables = [pd.DataFrame({name: draw.random(2000) < 0.9 for name in names}) for _ in range(2)]
-    intervals = [
-        review.statistics.paired_difference(tables[1][name].to_numpy(), tables[0][name].to_numpy(), 2000, 0)[1]
-        for name in names
-    ]
-    assert any(low > 0 or high < 0 for low, high in intervals)
+    alone = {name for name in names if review.review_intents.differing(*tables, [name])}
+    assert alone
     assert review.review_intents.differing(*tables, names) == set()
     tables[1]["student_7"] &= draw.random(2000) < 0.95
     assert review.review_intents.differing(*tables, names) == {"student_7"}
