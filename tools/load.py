@@ -30,7 +30,8 @@ SAMPLE = Path("data/sample/sample.json")
 TICK = 0.001  # seconds between looks at what is due
 LONGEST = 0.1  # seconds; a load is held while 99 % of the answers come in less
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the answers a second when the next follows at once
-AFTER = 20  # seconds for what is still to be sent and answered when no more is due
+AFTER = 20  # seconds for what is still to be sent when no more is due
+PATIENCE = 20  # seconds for what is still to be answered when no more is sent
 
 
 @dataclass
@@ -109,14 +110,15 @@ class Load:
         total = 0 if self._endless else round(rate * seconds)
         while self._endless and self.idle:
             self._ask(self.idle.popleft(), begun)
-        while (now := time.perf_counter()) < self._end or (
-            (self._sent < total or self._sent > self._done + self._outcome.lost) and now < self._end + AFTER
-        ):
+        while (now := time.perf_counter()) < self._end or (self._sent < total and now < self._end + AFTER):
             while self.idle and self._sent < min(total, int((now - begun) * rate) + 1 if total else 0):
                 self._ask(self.idle.popleft(), begun + self._sent / rate)
             if now >= last + 1:
                 self._outcome.memory.append(process.memory_info().rss / 2**20)
                 last = now
+            await asyncio.sleep(TICK)
+        until = time.perf_counter() + PATIENCE  # what was sent has time to be answered, however late it was sent
+        while self._sent > self._done + self._outcome.lost and time.perf_counter() < until:
             await asyncio.sleep(TICK)
         self._outcome.seconds = time.perf_counter() - begun
         self._outcome.lost = self._sent - self._done

@@ -101,7 +101,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stopped)
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     print(f"serving {arguments.model} at http://{host}:{listener.getsockname()[1]}", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped") from None  # nothing is left to go on with
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
         assert health(port)["status"] == "ok"
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT) == 130
-    assert (tmp_path / "log").read_text() == "interrupted; run the same command again to go on\n"
+    assert (tmp_path / "log").read_text() == "stopped\n"
 
 
 def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,14 @@ def _cut(name: str, size: int) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size]) and None
 
 
+def _halved(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+
+    return change
+
+
 def _replace(name: str, old: str, new: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         text = (folder / name).read_text()
@@ -189,7 +197,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     },
     "model empty": (_write("model.onnx", b""), "model.onnx is no ONNX model that can be read: "),
     "model cut at its begin": (_cut("model.onnx", 100), "model.onnx is no ONNX model that can be read: "),
-    "model cut in half": (_cut("model.onnx", 500_000), "model.onnx is no ONNX model that can be read: "),
+    "model cut in half": (_halved("model.onnx"), "model.onnx is no ONNX model that can be read: "),
     "model of text": (_write("model.onnx", b"<html>404</html>"), "model.onnx is no ONNX model that can be read: "),
     "model of zeros": (_write("model.onnx", bytes(1000)), "model.onnx is no ONNX model that can be read: "),
     "tokenizer empty": (_write("tokenizer.json", b""), "tokenizer.json is no tokenizer that can be read: "),

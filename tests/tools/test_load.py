@@ -14,7 +14,9 @@ from tools import load
 ANSWER = b"HTTP/1.1 %d X\r\ncontent-length: 2\r\n\r\n{}"
 
 
-def outcome(rate: float, seconds: float, statuses: list[int], connections: int = 4) -> tuple[load.Outcome, int]:
+def outcome(
+    rate: float, seconds: float, statuses: list[int], connections: int = 4, delay: float = 0.0
+) -> tuple[load.Outcome, int]:
     """What `load` says of a server that answers with `statuses` in turn (0: it closes), and how often it was asked."""
     asked = 0
 
@@ -29,7 +31,7 @@ def outcome(rate: float, seconds: float, statuses: list[int], connections: int =
                     break
                 head, _, body = (ANSWER % status).partition(b"\r\n\r\n")
                 writer.write(head + b"\r\n\r\n")
-                await asyncio.sleep(0)  # in two pieces, as the service's come
+                await asyncio.sleep(delay)  # in two pieces, as the service's come
                 writer.write(body)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -66,8 +68,17 @@ def test_refusals_are_counted_and_have_no_latency() -> None:
     assert not found.held()
 
 
+def test_what_is_under_way_when_time_is_up_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer takes longer than there is for sending: each connection is asked once, and busy when that is over."""
+    monkeypatch.setattr(load, "AFTER", 0)
+    found, asked = outcome(100, 0.3, [200], delay=0.5)
+    assert asked == found.statuses[200] == 4
+    assert (found.lost, found.unsent) == (0, 26)
+
+
 def test_what_is_sent_and_never_answered_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "AFTER", 0.2)
+    monkeypatch.setattr(load, "PATIENCE", 0.2)
     found, asked = outcome(100, 0.3, [200, 200, 0])
     assert found.lost == asked - found.statuses[200] == 4  # each took its connection along
     assert found.unsent == 30 - asked == 18
