@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from intents.core.errors import PipelineError
-from intents.core.settings import above, at_least
+from intents.core.settings import above, at_least, between
 from intents.data.corpus import Corpus
 from intents.peers import common
 
@@ -35,7 +35,7 @@ class Settings(common.Settings):
     dimension: int = at_least(1)  # of a vector
     words: int = at_least(1)  # the longest sequence of words that has a vector
     buckets: int = at_least(1)  # vectors that sequences share, by their hash
-    seed: int = at_least(0)
+    seed: int = between(0, 2**31 - 1)  # an int of C++
 
     def train(self, data: Corpus, folder: Path) -> int:
         with tempfile.TemporaryDirectory() as scratch:

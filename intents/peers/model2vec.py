@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intents.core.settings import above, at_least
+from intents.core.settings import above, at_least, seed_number
 from intents.data.corpus import Corpus
 from intents.models import checkpoints
 from intents.peers import common, linear
@@ -19,7 +19,7 @@ class Settings(common.Settings):
     sha256: str | None
     dimension: int = at_least(1)  # of a vector, by PCA
     inverse_strength: float = above(0)  # scikit-learn's C
-    seed: int = at_least(0)
+    seed: int = seed_number()
 
     def train(self, data: Corpus, folder: Path) -> int:
         from transformers import AutoModel

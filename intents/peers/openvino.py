@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from intents.core import files
-from intents.core.settings import at_least
+from intents.core.settings import at_least, seed_number
 from intents.data.corpus import Corpus
 from intents.peers import common
 
@@ -32,7 +32,7 @@ class Settings(common.Settings):
     """`reads` is the folder of a model as ONNX: of a student, in float32."""
 
     queries: int = at_least(1)  # training queries that the ranges of activations are taken from
-    seed: int = at_least(0)
+    seed: int = seed_number()
 
     def train(self, data: Corpus, folder: Path) -> int:
         source = Path(self.reads)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from intents.core.settings import above, at_least
+from intents.core.settings import above, at_least, seed_number
 from intents.data.corpus import Corpus
 from intents.peers import common, linear
 
@@ -26,7 +26,7 @@ def vectorizer(most: int, vocabulary: list[str] | None = None) -> Any:
 class Settings(common.Settings):
     words: int = at_least(1)  # the longest sequence of words that is a feature
     inverse_strength: float = above(0)  # scikit-learn's C
-    seed: int = at_least(0)
+    seed: int = seed_number()
 
     def train(self, data: Corpus, folder: Path) -> int:
         with common.packages("tfidf"):

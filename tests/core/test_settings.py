@@ -8,6 +8,7 @@ from conftest import compose
 from intents.core import settings, table, variants
 from intents.core.errors import PipelineError
 from intents.core.settings import parse
+from intents.core.techniques import settings_of
 from intents.int8.calibration import Calibration
 from intents.onnx.static import Settings as Static
 from intents.training.distillation import Distillation
@@ -34,6 +35,7 @@ SEEDED = [
     (Evaluate, "evaluate", "seed"),
     (Sensitivity, "sensitivity", "seed"),
     (Search, "tune.search", "seed"),
+    *((settings_of("intents.peers", peer), f"peers.{peer}", "seed") for peer in ("tfidf", "model2vec", "openvino")),
 ]
 NUMBERS = [
     (Distillation, "distill", "learning_rate", "a finite number above 0 to 1"),
@@ -61,6 +63,14 @@ def test_a_seed_has_32_bits(kind: type, section: str, key: str, seed: int) -> No
     allowed = "a whole number from 0 to 4294967295"
     with pytest.raises(PipelineError, match=rf"`{section}.{key}` is {seed}; allowed: {allowed}(, or null)?$"):
         settings._check_ranges(made(kind, **{key: seed}), section)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_that_of_fasttext_has_31(seed: int) -> None:
+    with pytest.raises(
+        PipelineError, match=rf"`peers.fasttext.seed` is {seed}; allowed: a whole number from 0 to 2147"
+    ):
+        settings._check_ranges(made(settings_of("intents.peers", "fasttext"), seed=seed), "peers.fasttext")
 
 
 def made(kind: type, **values: object) -> object:
