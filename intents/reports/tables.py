@@ -26,6 +26,16 @@ def faster_than_onnx(variants: Rows, name: str) -> float | None:
     return variants[TEACHER_ONNX]["p50_ms"] / variants[name]["p50_ms"] if TEACHER_ONNX in variants else None
 
 
+def faster_than_int8(variants: Rows, name: str) -> float | None:
+    """How many times faster a variant is, at the median, than the teacher's fastest int8 form in ONNX Runtime.
+
+    Returns:
+        None where the teacher has none.
+    """
+    forms = [variants[one]["p50_ms"] for one in variants if (parse(one).model, parse(one).form) == (TEACHER, Form.ORT)]
+    return min(forms) / variants[name]["p50_ms"] if forms else None
+
+
 def second_teachers(variants: Rows) -> list[str]:
     """The teachers other than the one that every variant is compared with."""
     models = [name for name in variants if parse(name).form is Form.TORCH]

@@ -82,6 +82,8 @@ def test_the_page_tells_the_size_the_best_five_and_todays_settings(trials: pd.Da
     assert "Best: **trial 4**, epochs 5, alpha 0.1, temperature 4." in text  # the earlier one of two that are equal
     assert "Not among them, since cut off and made again under another number: 3.\n" in text
     assert "over 1,900 queries, with a standard error of 0.50 points" in text  # √(0.95 · 0.05 / 1900)
+    # No setting is called equal to another by that error.
+    assert "two of them may be told apart where they lie closer together" in " ".join(text.split())
 
 
 def test_the_history_shows_each_trial_and_the_best_until_then(trials: pd.DataFrame) -> None:
