@@ -26,18 +26,13 @@ class Launch:
     command: str  # what stands before `-m stages.NAME`
 
 
-def batch_of_each(batch_size: int) -> int:
-    """How many rows of a batch each process takes.
-
-    Raises:
-        PipelineError: the batch cannot be shared evenly.
-    """
+def check_batch(batch_size: int) -> None:
+    """Raise a PipelineError if the processes cannot share a batch evenly."""
     number = processes.count()
     if batch_size % number:
         raise PipelineError(
             f"`batch_size` is {batch_size}, and {number} processes share each batch; allowed: a multiple of {number}"
         )
-    return batch_size // number
 
 
 def check_started(found: int) -> None:

@@ -148,7 +148,7 @@ def train(
         The Trainer's log; `history` makes a table of it.
     """
     target = device(run)
-    together.batch_of_each(schedule.batch_size)
+    together.check_batch(schedule.batch_size)
     arguments = TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=schedule.epochs,

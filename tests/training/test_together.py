@@ -14,12 +14,12 @@ from intents.training.finite import FiniteTrainer
 from stages.finetune_teacher import weighted_cross_entropy
 
 
-@pytest.mark.parametrize(("batch_size", "count", "each"), [(32, 1, 32), (32, 2, 16), (8, 8, 1)])
-def test_each_process_takes_its_part_of_a_batch(
-    monkeypatch: pytest.MonkeyPatch, batch_size: int, count: int, each: int
+@pytest.mark.parametrize(("batch_size", "count"), [(32, 1), (32, 2), (8, 8)])
+def test_a_batch_that_can_be_shared_evenly_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, batch_size: int, count: int
 ) -> None:
     monkeypatch.setattr(processes, "count", lambda: count)
-    assert together.batch_of_each(batch_size) == each
+    together.check_batch(batch_size)
 
 
 @pytest.mark.parametrize(("batch_size", "count"), [(32, 3), (1, 2), (6, 4)])
@@ -27,7 +27,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(processes, "count", lambda: count)
     told = f"`batch_size` is {batch_size}, and {count} processes share each batch; allowed: a multiple of {count}"
     with pytest.raises(PipelineError, match=told):
-        together.batch_of_each(batch_size)
+        together.check_batch(batch_size)
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused() -> None:
