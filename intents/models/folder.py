@@ -11,7 +11,7 @@ from intents.core import files, paths
 from intents.core.files import rounded
 from intents.data import corpus, logits
 from intents.data.corpus import Corpus
-from intents.models import encoder, inference
+from intents.models import encoder, inference, vocabulary
 from intents.models.checkpoints import load_tokenizer
 
 
@@ -78,6 +78,7 @@ def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     for name in ("local_files_only", "is_local"):  # how it was loaded, which the file need not say
         tokenizer.init_kwargs.pop(name, None)
     tokenizer.save_pretrained(folder)
+    vocabulary.write_all(tokenizer, folder)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

@@ -1,13 +1,15 @@
 """A narrow student: a standard BERT classifier of any shape, which starts from its teacher's word vectors alone.
 
 Layers of another width cannot be taken over from a teacher, but its word vectors can: their principal components keep
-most of what tells words apart, and the student need not learn from a few thousand queries which words are alike.
+most of what tells words apart, and the student need not learn from a few thousand queries which words are alike. Half
+of the width is for the vectors that the teacher looks up, half for what it makes of each word (pieces.py).
 
 The matrices of its layers are drawn with a standard deviation of 1/√inputs, which keeps the size of what goes through
 them (LeCun et al., "Efficient BackProp", 1998, section 4.6). BERT's own 0.02 fits widths of 768 and a long pretraining:
 at a width of 256, the first token hears nearly nothing of the others when training begins.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +17,6 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from intents.core.errors import PipelineError
-from intents.models.families import encoder_of
 
 
 def principal_components(table: torch.Tensor, size: int) -> torch.Tensor:
@@ -39,6 +40,17 @@ def principal_components(table: torch.Tensor, size: int) -> torch.Tensor:
     return (centred @ axes).to(table.dtype)
 
 
+def word_vectors(tables: Sequence[torch.Tensor], size: int) -> torch.Tensor:
+    """Vectors to start from, (pieces, size): principal components of each table, (pieces, width), side by side.
+
+    The tables have equal shares of the size. Their components are scaled to the spread of the first table's.
+    """
+    share, rest = divmod(size, len(tables))
+    parts = [principal_components(table, share + (place < rest)) for place, table in enumerate(tables)]
+    spread = parts[0].square().mean().sqrt()
+    return torch.cat([part * (spread / part.square().mean().sqrt()) for part in parts], dim=1)
+
+
 def narrow(
     teacher: PreTrainedModel,
     *,
@@ -46,32 +58,32 @@ def narrow(
     layers: int,
     heads: int,
     feed_forward: int,
-    words: torch.Tensor | None = None,
+    words: torch.Tensor,
+    padding: int = 0,
     positions: int = 64,
     dropout: float = 0.1,
     attention: str = "eager",
 ) -> BertForSequenceClassification:
     """A BERT classifier of the given shape with the teacher's labels, to be trained.
 
-    Its word vectors are the principal components of the teacher's; all else is drawn from torch's generator: seed it.
+    All but its word vectors is drawn from torch's generator: seed it.
 
     Args:
-        hidden: size of the token vectors, a multiple of `heads` and at most the teacher's.
+        hidden: size of the token vectors, a multiple of `heads`.
         layers, heads, feed_forward: of the encoder.
-        words: word vectors to start from instead of all of the teacher's, (pieces, teacher's width): those of a cut
-            vocabulary. Row 0 is the padding's.
+        words: word vectors to start from, (pieces, hidden).
+        padding: the piece that fills up a batch.
         positions: the longest query, in tokens.
         dropout: share of the activations that training drops.
         attention: sdpa or eager; on one core and short queries, eager trains a tenth faster.
 
     Raises:
-        PipelineError: the hidden size is no multiple of the heads, or larger than the teacher's.
+        PipelineError: the hidden size is no multiple of the heads.
     """
     if hidden % heads:
         raise PipelineError(f"a hidden size of {hidden} is no multiple of {heads} heads; allowed: equal parts")
-    table: Any = teacher.get_input_embeddings().weight if words is None else words
     config = BertConfig(
-        vocab_size=len(table),
+        vocab_size=len(words),
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads,
@@ -79,15 +91,14 @@ def narrow(
         max_position_embeddings=positions,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
-        pad_token_id=0 if words is not None else int(encoder_of(teacher.config).pad_token_id or 0),
+        pad_token_id=padding,
         id2label=teacher.config.id2label,
         label2id=teacher.config.label2id,
     )
-    start = principal_components(table, hidden)
     student: Any = BertForSequenceClassification._from_config(config, attn_implementation=attention)
     with torch.no_grad():
         for module in student.modules():
             if isinstance(module, nn.Linear):
                 module.weight.normal_(std=module.in_features**-0.5)
-        student.get_input_embeddings().weight.copy_(start)
+        student.get_input_embeddings().weight.copy_(words)
     return student.train()  # type: ignore[no-any-return]

