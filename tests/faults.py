@@ -527,6 +527,8 @@ def attempt_all(arguments: argparse.Namespace, base: Path, tiny: Path | None) ->
         if name in well:
             continue
         folder = base / "attempt"
+        if (folder / "disk").is_mount():  # this program was killed while it was filled
+            subprocess.run(["umount", str(folder / "disk")], check=True)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         began = time.monotonic()
