@@ -230,7 +230,7 @@ def _deployed(before: Reports, after: Reports) -> list[str | None]:
 def main() -> None:
     parser = Parser("tools.review", __doc__)
     parser.add_argument("--base", default="main", help="the Git revision to compare with (default main)")
-    parser.add_argument("--budget", type=number(float, 0, 1), help="the most that a variant may lose on validation")
+    parser.add_argument("--budget", type=number(float, 0, 1), help="exit 1 if one lost more on validation")
     parser.add_argument("--tolerance", type=number(float, 0, 10), default=0.15, help="of latency ratios (0.15)")
     parser.add_argument("--pictures", default="", help="what to put before the picture's path, such as a URL")
     arguments = parser.parse_args()
