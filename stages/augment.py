@@ -45,7 +45,7 @@ def main(name: str) -> None:
     answers = inference.logits_of(model, tokenizer, texts, bfloat16=trainer.in_bfloat16(run))
 
     logits.check(name, {"unlabelled": answers})
-    augmented.save(texts, logits.load(name)["train"], answers)
+    augmented.save(texts, logits.lesson(logits.path(name).as_posix(), "variants.augmented"), answers)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from intents.training.unlabelled import Unlabelled
 def lessons(chosen: Student, name: str) -> tuple[np.ndarray, Unlabelled | None, list[Path]]:
     """A teacher's answers to the training queries, those to unlabelled ones, and the files that they are from."""
     if Path(chosen.answers) != paths.AUGMENTED:
-        return logits.load_from(chosen.answers, f"student.{name}.answers")["train"], None, [Path(chosen.answers)]
+        return logits.lesson(chosen.answers, f"student.{name}.answers"), None, [Path(chosen.answers)]
     texts, answers = augmented.load()
     read = [paths.AUGMENTED / name for name in (augmented.QUERIES, augmented.ANSWERS)]
     return answers["train"], Unlabelled(texts, answers["unlabelled"]), read

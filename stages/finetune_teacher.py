@@ -2,8 +2,8 @@
 
 Call: python -m stages.finetune_teacher TEACHER, with TEACHER `teacher`, or `teacher-NAME` for the second teacher.
 In:   data/clinc/, a pretrained checkpoint.
-Out:  models/TEACHER/ (a Hugging Face model folder) and its logits for every query of every split, computed once:
-      distilling and pruning read them and never run the teacher again.
+Out:  models/TEACHER/ (a Hugging Face model folder) and its logits for every query, those of training only if it
+      `teaches`. They are computed once: distilling and pruning read them and never run the teacher again.
 """
 
 import shutil
@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from intents.core import settings
+from intents.core import settings, table
 from intents.core.errors import PipelineError, program
 from intents.core.settings import at_least, between
 from intents.core.variants import TEACHER
@@ -45,6 +45,7 @@ class Teacher(trainer.Schedule):
     pooling: Pooling | None  # what of the encoder's token vectors the head reads; null: the checkpoint's own classifier
     head: Head | None  # null with `pooling`: null
     head_rate: float = between(0, 1000, open_low=True)  # how much faster a head over pooled vectors learns
+    teaches: bool  # whether it answers the training queries too, for students to learn from
 
 
 def weighted_cross_entropy(outputs: Any, labels: torch.Tensor, *, weight: float, **_: Any) -> torch.Tensor:
@@ -129,7 +130,10 @@ def main(name: str = TEACHER) -> None:
 
     data = Corpus()
     source = checkpoints.locate(teacher.checkpoint, teacher.package, teacher.revision, teacher.sha256)
-    check(teacher, source, "teacher" if name == TEACHER else "second_teacher", converted=name == TEACHER)
+    section = "teacher" if name == TEACHER else "second_teacher"
+    check(teacher, source, section, converted=name == TEACHER)
+    if not teacher.teaches and table.load().answers == name:  # DVC is not told: it decides only whether this begins
+        raise PipelineError(f"`{section}.teaches` is false, and students learn from `variants.answers`, {name}")
     trainer.seed_everything(run)
     bfloat16 = trainer.in_bfloat16(run)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -145,7 +149,8 @@ def main(name: str = TEACHER) -> None:
     )
 
     bfloat16 = bfloat16 and name != TEACHER  # the second teacher is not converted
-    folder.publish(name, data, folder.trained(model, tokenizer, data, splits=corpus.SPLITS, bfloat16=bfloat16))
+    splits = corpus.SPLITS if teacher.teaches else corpus.JUDGED
+    folder.publish(name, data, folder.trained(model, tokenizer, data, splits=splits, bfloat16=bfloat16))
     trainer.write_history(name, log)
     shutil.rmtree(scratch, ignore_errors=True)
 

@@ -14,7 +14,7 @@ from intents.core.settings import between
 from intents.core.variants import Form, Variant
 from intents.data import corpus, logits
 from intents.data.corpus import Corpus
-from intents.models import encoder, folder
+from intents.models import checkpoints, encoder, folder
 from intents.onnx.export import check_parity, write
 from intents.onnx.graph import operators
 from intents.serving.classifier import MODEL, OnnxModel
@@ -38,8 +38,9 @@ def main(model: str) -> None:
 
     def make(target: Path) -> folder.Made:
         # Eager attention: fusion knows its pattern, not that of the fused kernels.
-        write(encoder.load_classifier(source, attention="eager"), target / MODEL, onnx_export.opset)
-        folder.copy_tokenizer(source, target)
+        model, tokenizer = encoder.load_classifier(source, attention="eager"), checkpoints.load_tokenizer(source)
+        write(model, target / MODEL, onnx_export.opset, tokenizer.cls_token_id)
+        folder.save_tokenizer(target, tokenizer)
         served = OnnxModel(target)
         sampled = slice(0, 100 * BATCH, 100)
         padded = served.logits_padded(data.texts("validation")[sampled])

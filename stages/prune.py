@@ -37,7 +37,7 @@ def main(method: str) -> None:
     parent, name = Variant(prune.student), f"{prune.student}-{method}"
 
     data = Corpus()
-    teacher_logits = logits.load_from(prune.answers, f"prune.{method}.answers")["train"]
+    teacher_logits = logits.lesson(prune.answers, f"prune.{method}.answers")
     trainer.seed_everything(run)
     source = files.require(parent.folder, parent.made_by)
     model, tokenizer = checkpoints.load_classifier(source), checkpoints.load_tokenizer(source)

@@ -38,7 +38,7 @@ def main() -> None:
     parent, name = Variant(qat.student), f"{qat.student}-{QAT}"
 
     data = Corpus()
-    teacher_logits = logits.load_from(qat.answers, "qat.answers")["train"]
+    teacher_logits = logits.lesson(qat.answers, "qat.answers")
     trainer.seed_everything(run)
     source = files.require(parent.folder, parent.made_by)
     model, tokenizer = checkpoints.load_classifier(source), checkpoints.load_tokenizer(source)

@@ -20,18 +20,25 @@ def path(variant: str) -> Path:
     return paths.LOGITS / f"{variant}.safetensors"
 
 
-def load_from(file: str, key: str) -> dict[str, np.ndarray]:
-    """The logits in the file that a setting names.
+def lesson(file: str, key: str) -> np.ndarray:
+    """A teacher's answers to the training queries, (queries, intents + 1), from the file that a setting names.
 
     Args:
         key: of the setting, for errors to name.
 
     Raises:
-        PipelineError: it is no file of logits, or not there.
+        PipelineError: it is no file of logits, or not there, or the teacher was not asked the training queries.
     """
-    if Path(file) != path(Path(file).stem):
+    teacher = Path(file).stem
+    if Path(file) != path(teacher):
         raise PipelineError(f"`{key}` is {file!r}; allowed: {path('TEACHER')}, with TEACHER the name of a variant")
-    return load(Path(file).stem)
+    found = load(teacher)
+    if "train" not in found:
+        raise PipelineError(
+            f"`{key}` is {file!r}, which has no answers to the training queries; allowed: that of a teacher with "
+            "`teaches: true` in its section"
+        )
+    return found["train"]
 
 
 def check(variant: str, logits: Mapping[str, np.ndarray]) -> None:

@@ -30,14 +30,15 @@ class LogitsOnly(nn.Module):
         return self.model(input_ids=input_ids, attention_mask=added).logits
 
 
-def write(model: PreTrainedModel, path: Path, opset: int) -> None:
+def write(model: PreTrainedModel, path: Path, opset: int, first: int | None = None) -> None:
     """Write `model` as an ONNX file: as a lean graph where that can be written, else exported.
 
     Args:
         model: with eager attention.
+        first: the token that every query begins with, if any; a lean graph may count on it.
     """
     if isinstance(model, BertForSequenceClassification) and not hasattr(model.config, KEPT):
-        onnx.save(lean(model, opset=opset), path)
+        onnx.save(lean(model, first=first, opset=opset), path)
     else:
         export(model.folded() if isinstance(model, PooledClassifier) else model, path, opset)
 

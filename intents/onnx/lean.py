@@ -5,7 +5,9 @@ looked at or always the same:
 - token types: their one vector is added to the positions;
 - the mask, unless it is asked for: a query alone has no padding;
 - in the last layer, all tokens but the first, which is the only one that the classifier reads: its keys and values come
-  from all tokens, the rest is computed for one.
+  from all tokens, the rest is computed for one;
+- of a model with one layer, what the first token asks of the others: that token is always the same, so its query is a
+  constant, and so is its query times the weights of the keys. Keys are then not computed at all.
 The three projections of attention are one product, and normalizations are written so that they stay the fast ones.
 Nodes with weights are named as `intents.onnx.graph.fuse` names them, so that the same settings choose among them.
 """
@@ -21,7 +23,7 @@ from torch import nn
 from transformers import BertForSequenceClassification
 
 from intents.core.errors import PipelineError
-from intents.onnx.graph import LEAN
+from intents.onnx.graph import LEAN, SOFTMAX
 
 MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's fused operators
 ACTIVATIONS = ("gelu",)
@@ -50,30 +52,32 @@ class _Writer:
         """states · weight: (..., in) by (in, out); a torch layer keeps its weight the other way round."""
         return self.node("MatMul", name, [states, self.constant(f"{name}.weight", weight)])
 
-    def linear(self, name: str, states: str, layer: nn.Linear) -> str:
-        return self.node(
-            "Add",
-            f"{name}.sum",
-            [self.product(name, states, layer.weight.T), self.constant(f"{name}.bias", layer.bias)],
-        )
+    def linear(self, name: str, states: str, layer: nn.Linear, more: torch.Tensor | float = 0.0) -> str:
+        """states · weight + bias, and `more`, (out), which is known beforehand."""
+        bias = self.constant(f"{name}.bias", layer.bias + more)
+        return self.node("Add", f"{name}.sum", [self.product(name, states, layer.weight.T), bias])
 
     def added_and_normalized(self, name: str, states: str, skip: str, norm: nn.LayerNorm) -> str:
-        """LayerNorm(states + skip).
+        """LayerNorm(states + skip), or LayerNorm(states) where there is no skip.
 
         A Sum, since a session makes SkipLayerNormalization of an Add: in ONNX Runtime 1.32 that takes four times as
         long on a CPU (15 us, against 3.6 us, for 11 tokens of 256 numbers).
         """
-        summed = self.node("Sum", f"{name}.sum", [states, skip])
+        summed = self.node("Sum", f"{name}.sum", [states, skip]) if skip else states
         constants = [self.constant(f"{name}.weight", norm.weight), self.constant(f"{name}.bias", norm.bias)]
         return self.node("LayerNormalization", name, [summed, *constants], epsilon=norm.eps)
 
 
-def lean(model: BertForSequenceClassification, *, masked: bool = False, opset: int = 20) -> onnx.ModelProto:
+def lean(
+    model: BertForSequenceClassification, *, first: int | None = None, masked: bool = False, opset: int = 20
+) -> onnx.ModelProto:
     """The graph of a BERT classifier in float32, checked.
 
     Input input_ids, int32 (batch, sequence), all of them tokens; output logits, float32 (batch, labels).
 
     Args:
+        first: the token that every query begins with, [CLS]; of a model with one layer, the graph then answers no
+            other queries. None: any may be the first.
         masked: take attention_mask too, int32 (batch, sequence), for batches of queries of different lengths.
 
     Raises:
@@ -88,9 +92,16 @@ def lean(model: BertForSequenceClassification, *, masked: bool = False, opset: i
     write = _Writer()
     mask = "attention_mask" if masked else ""
     states = _embedded(write, bert.embeddings)
-    last = len(bert.encoder.layer) - 1
-    for place, layer in enumerate(bert.encoder.layer):
-        states = _layer(write, f"encoder.layer.{place}", layer, states, mask, first_alone=place == last)
+    *layers, last = bert.encoder.layer
+    for place, layer in enumerate(layers):
+        name = f"encoder.layer.{place}"
+        attended = _attention(write, f"{name}.attention.self", layer.attention.self, states, mask)
+        output = layer.attention.output
+        product = write.linear(f"{name}.attention.output.dense", attended, output.dense)
+        rows = write.added_and_normalized(f"{name}.attention.output.LayerNorm", product, states, output.LayerNorm)
+        states = _fed_forward(write, name, layer, rows)
+    known = _first_states(bert.embeddings, first) if first is not None and not layers else None
+    states = _last_layer(write, f"encoder.layer.{len(layers)}", last, states, mask, known)
     pooled = write.node("Tanh", "pooler.tanh", [write.linear("pooler.dense", states, bert.pooler.dense)])
     flat = write.node("Squeeze", "pooler.flat", [pooled, write.constant("token_axis", [1])])
     write.linear("classifier", flat, model.classifier)
@@ -129,15 +140,15 @@ def _embedded(write: _Writer, embeddings: Any) -> str:
     return write.added_and_normalized("embeddings.LayerNorm", words, places, embeddings.LayerNorm)
 
 
-def _layer(write: _Writer, name: str, layer: Any, states: str, mask: str, first_alone: bool) -> str:
-    """One encoder layer: (batch, sequence, hidden) to the same, or to (batch, 1, hidden) if `first_alone`."""
-    part = layer.attention.self
-    rows = write.node("Slice", f"{name}.first", [states, *_first(write, name)]) if first_alone else states
-    attend = _first_attention if first_alone else _attention
-    attended = attend(write, f"{name}.attention.self", part, states, rows, mask)
-    output = layer.attention.output
-    product = write.linear(f"{name}.attention.output.dense", attended, output.dense)
-    rows = write.added_and_normalized(f"{name}.attention.output.LayerNorm", product, rows, output.LayerNorm)
+def _first_states(embeddings: Any, token: int) -> torch.Tensor:
+    """What the embeddings make of a token in the first place, (hidden)."""
+    tables = (embeddings.position_embeddings, embeddings.token_type_embeddings)
+    summed = embeddings.word_embeddings.weight[token] + sum(table.weight[0] for table in tables)
+    return embeddings.LayerNorm(summed)  # type: ignore[no-any-return]
+
+
+def _fed_forward(write: _Writer, name: str, layer: Any, rows: str) -> str:
+    """The half of an encoder layer that comes after attention: (batch, tokens, hidden) to the same."""
     dense = layer.intermediate.dense
     expanded = write.product(f"{name}.intermediate.dense", rows, dense.weight.T)
     bias = write.constant(f"{name}.intermediate.dense.bias", dense.bias)
@@ -146,23 +157,50 @@ def _layer(write: _Writer, name: str, layer: Any, states: str, mask: str, first_
     return write.added_and_normalized(f"{name}.output.LayerNorm", product, rows, layer.output.LayerNorm)
 
 
-def _first(write: _Writer, name: str) -> list[str]:
-    return [write.constant(f"{name}.first.{part}", [value]) for part, value in (("from", 0), ("to", 1), ("axis", 1))]
-
-
-def _attention(write: _Writer, name: str, part: Any, states: str, _: str, mask: str) -> str:
-    """Self-attention of all tokens, query, key and value in one product: (batch, sequence, heads · size)."""
+def _attention(write: _Writer, name: str, part: Any, states: str, mask: str) -> str:
+    """Self-attention of all tokens, query, key and value in one product: (batch, sequence, hidden)."""
     linear = (part.query, part.key, part.value)
     weight = write.constant(f"{name}.weight", torch.cat([one.weight for one in linear]).T)
     bias = write.constant(f"{name}.bias", torch.cat([one.bias for one in linear]))
     return write.node(
-        "Attention", name, [states, weight, bias, *([mask] if mask else [])], fused=True, num_heads=_heads(part)
+        "Attention",
+        name,
+        [states, weight, bias, *([mask] if mask else [])],
+        fused=True,
+        num_heads=int(part.num_attention_heads),
     )
 
 
+def _last_layer(write: _Writer, name: str, layer: Any, states: str, mask: str, known: torch.Tensor | None) -> str:
+    """An encoder layer for the first token alone: (batch, sequence, hidden) to (batch, 1, hidden).
+
+    Args:
+        known: the first token's vector, (hidden), if it is the same in all queries.
+    """
+    part, output = layer.attention.self, layer.attention.output
+    attention, product = f"{name}.attention.self", f"{name}.attention.output.dense"
+    # A token's weights of attention add up to 1, so each head's value bias comes out as it is.
+    more = output.dense.weight @ part.value.bias
+    if known is None:
+        ends = [write.constant(f"{name}.first.{part}", [end]) for part, end in (("from", 0), ("to", 1), ("axis", 1))]
+        rows = write.node("Slice", f"{name}.first", [states, *ends])
+        attended = _first_attention(write, attention, part, states, rows, mask)
+    else:
+        rows, more = "", more + known
+        attended = _known_attention(write, attention, part, states, known, mask)
+    summed = write.linear(product, attended, output.dense, more)
+    rows = write.added_and_normalized(f"{name}.attention.output.LayerNorm", summed, rows, output.LayerNorm)
+    return _fed_forward(write, name, layer, rows)
+
+
 def _first_attention(write: _Writer, name: str, part: Any, states: str, first: str, mask: str) -> str:
-    """What the first token sees of all: (batch, 1, heads · size). Keys and values come of one product."""
-    query = write.product(f"{name}.query", first, part.query.weight.T)
+    """What the first token sees of all, without the bias of the values: (batch, 1, hidden).
+
+    A bias of the keys adds the same to the scores of all tokens, so the softmax does not see it.
+    """
+    query = write.linear(f"{name}.query", first, part.query)
+    scaled = write.constant(f"{name}.scale", _of_each_head(part) / part.attention_head_size**0.5)
+    queries = write.node("Mul", f"{name}.queries", [query, scaled])  # (batch, heads, hidden), each head's own part
     both = write.product(f"{name}.key_value", states, torch.cat([part.key.weight, part.value.weight]).T)
     width = part.key.out_features
     split = helper.make_node(
@@ -173,10 +211,38 @@ def _first_attention(write: _Writer, name: str, part: Any, states: str, first: s
         axis=2,
     )
     write.nodes.append(split)
-    bias = write.constant(f"{name}.bias", torch.cat([part.query.bias, part.key.bias, part.value.bias]))
-    inputs = [query, *split.output, bias, *([mask] if mask else [])]
-    return write.node("MultiHeadAttention", f"{name}.attend", inputs, fused=True, num_heads=_heads(part))
+    return _attended(write, name, part, queries, *split.output, mask)
 
 
-def _heads(part: Any) -> int:
-    return int(part.num_attention_heads)
+def _known_attention(write: _Writer, name: str, part: Any, states: str, first: torch.Tensor, mask: str) -> str:
+    """The same where the first token's vector is known: q · (W x) = (q W) · x, so the tokens are their own keys."""
+    query = part.query(first) * _of_each_head(part)[0] / part.attention_head_size**0.5  # (heads, hidden)
+    # Of three dimensions: a quantizer takes matrices, and this product is small and decides much.
+    queries = write.constant(f"{name}.queries", (query @ part.key.weight).unsqueeze(0))
+    values = write.product(f"{name}.value", states, part.value.weight.T)
+    return _attended(write, name, part, queries, states, values, mask)
+
+
+def _attended(write: _Writer, name: str, part: Any, queries: str, keys: str, values: str, mask: str) -> str:
+    """softmax(queries · keysᵀ) · values, each head's own part of it: (batch, 1, hidden).
+
+    Args:
+        queries: (batch or 1, heads, hidden).
+        keys, values: (batch, sequence, hidden).
+    """
+    scores = write.node("FusedMatMul", f"{name}.scores", [queries, keys], fused=True, transB=1)
+    if mask:
+        kept = write.node("Cast", f"{name}.kept", [mask], to=TensorProto.FLOAT)
+        padding = write.node("Sub", f"{name}.padding", [kept, write.constant(f"{name}.one", np.float32(1))])
+        hidden = write.node("Mul", f"{name}.hidden", [padding, write.constant(f"{name}.much", np.float32(10_000))])
+        rows = write.node("Unsqueeze", f"{name}.hidden.rows", [hidden, write.constant(f"{name}.mask_axis", [1])])
+        scores = write.node("Add", f"{name}.masked", [scores, rows])
+    weights = write.node("Softmax", name + SOFTMAX, [scores], axis=-1)
+    mixed = write.node("MatMul", f"{name}.mixed", [weights, values])
+    own = write.node("Mul", f"{name}.own", [mixed, write.constant(f"{name}.of_each_head", _of_each_head(part))])
+    return write.node("ReduceSum", f"{name}.attended", [own, write.constant(f"{name}.heads_axis", [1])], keepdims=1)
+
+
+def _of_each_head(part: Any) -> torch.Tensor:
+    """1 where a number of a vector is a head's, else 0: (1, heads, hidden)."""
+    return torch.eye(part.num_attention_heads).repeat_interleave(part.attention_head_size, dim=1).unsqueeze(0)

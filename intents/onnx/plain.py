@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from intents.core.errors import PipelineError
+from intents.onnx.graph import LEAN, SOFTMAX
 
 
 class NoPlainFormError(PipelineError):
@@ -147,6 +148,21 @@ def _outputs(node: onnx.NodeProto, count: int) -> list[str]:
     return [*node.output, *[""] * count][:count]
 
 
+def _fused_product(write: _Writer, node: onnx.NodeProto) -> None:
+    """left · right, or left · rightᵀ, of tensors of three dimensions."""
+    left, right = node.input
+    if _attribute(node, "transB", 0):
+        right = write.node("Transpose", f"{node.name}.turned", [right], perm=(0, 2, 1))
+    write.node("MatMul", node.name, [left, right], node.output[0])
+
+
+def _hide_padding(write: _Writer, node: onnx.NodeProto) -> None:
+    """The softmax of a lean graph, (batch, heads, sequence), over the tokens that are no padding."""
+    rows = write.node("Squeeze", f"{node.name}.mask", [write.mask(), write.constant("mask.heads", [1])])
+    masked = write.node("Add", f"{node.name}.masked", [node.input[0], rows])
+    write.node("Softmax", node.name, [masked], node.output[0], axis=-1)
+
+
 def _gelu(write: _Writer, node: onnx.NodeProto) -> None:
     """x/2 · (1 + erf(x/√2)): more runtimes know Erf than ONNX's Gelu, which came with operator set 20."""
     states = node.input[0]
@@ -164,6 +180,7 @@ def _gelu(write: _Writer, node: onnx.NodeProto) -> None:
 EXPANSIONS: Mapping[str, Callable[[_Writer, onnx.NodeProto], None]] = {
     "Attention": _attention,
     "BiasGelu": _gelu,
+    "FusedMatMul": _fused_product,
     "Gelu": _gelu,
     "MatMulIntegerToFloat": _product,
     "MultiHeadAttention": _multi_head_attention,
@@ -172,7 +189,7 @@ EXPANSIONS: Mapping[str, Callable[[_Writer, onnx.NodeProto], None]] = {
 }
 # What attention may have here. Others of its settings and inputs (causal, relative positions, past keys) are for models
 # that no stage exports.
-KNOWN = {"num_heads", "scale", "mask_filter_value", "epsilon"}
+KNOWN = {"num_heads", "scale", "mask_filter_value", "epsilon", "transB"}
 MOST_INPUTS = {"Attention": 4, "MultiHeadAttention": 5, "QAttention": 8}
 
 
@@ -191,6 +208,9 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     write = _Writer(graph)
     for place, node in enumerate(graph.node):
+        if graph.name == LEAN and node.op_type == "Softmax" and node.name.endswith(SOFTMAX):
+            _hide_padding(write, node)
+            continue
         if not node.domain:
             write.nodes.append(node)
             continue

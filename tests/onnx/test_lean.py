@@ -24,6 +24,7 @@ from intents.onnx.lean import lean
 from intents.onnx.static import Calibration
 
 LENGTHS = [7, 1, 4]
+FIRST = 3  # the token that queries begin with
 TECHNIQUES = {
     "dynamic": dynamic.Settings(
         weight_type=WeightType.QInt8, per_channel=True, reduce_range=False, exclude=[], min_agreement=0.9
@@ -64,7 +65,7 @@ def classifier(layers: int = 2, **settings: object) -> BertForSequenceClassifica
 
 def queries() -> list[np.ndarray]:
     draw = np.random.default_rng(0)
-    return [draw.integers(1, 50, (1, length)).astype(np.int32) for length in LENGTHS]
+    return [np.int32([[FIRST, *draw.integers(1, 50, length - 1)]]) for length in LENGTHS]
 
 
 def logits(graph: onnx.ModelProto | Path, **inputs: np.ndarray) -> np.ndarray:
@@ -77,32 +78,55 @@ def torch_logits(model: BertForSequenceClassification, ids: np.ndarray, mask: np
         return model(torch.tensor(ids), None if mask is None else torch.tensor(mask)).logits.numpy()
 
 
+@pytest.mark.parametrize("first", [None, FIRST])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_logits_are_pytorchs(layers: int) -> None:
+def test_logits_are_pytorchs(layers: int, first: int | None) -> None:
     model = classifier(layers)
-    graph = lean(model)
-    for ids in [*queries(), np.concatenate([queries()[0], queries()[0][:, ::-1]])]:
+    graph = lean(model, first=first)
+    pair = np.concatenate([queries()[0], np.roll(queries()[0], 1)])
+    pair[1, 0] = FIRST
+    for ids in [*queries(), pair]:
         np.testing.assert_allclose(logits(graph, input_ids=ids), torch_logits(model, ids), atol=1e-5)
 
 
+@pytest.mark.parametrize("first", [None, FIRST])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_with_a_mask_a_padded_batch_gives_the_answers_of_each_query_alone(layers: int) -> None:
+def test_with_a_mask_a_padded_batch_gives_the_answers_of_each_query_alone(layers: int, first: int | None) -> None:
     model = classifier(layers)
     ids, mask = np.zeros((3, 7), np.int32), np.zeros((3, 7), np.int32)
     for row, query in enumerate(queries()):
         ids[row, : query.size], mask[row, : query.size] = query[0], 1
-    found = logits(lean(model, masked=True), input_ids=ids, attention_mask=mask)
+    found = logits(lean(model, first=first, masked=True), input_ids=ids, attention_mask=mask)
     np.testing.assert_allclose(found, torch_logits(model, ids, mask), atol=1e-5)
     np.testing.assert_allclose(found, np.concatenate([torch_logits(model, query) for query in queries()]), atol=1e-5)
 
 
-def test_a_session_leaves_the_normalizations_as_they_are(tmp_path: Path) -> None:
+def test_any_token_may_be_the_first_unless_one_is_named() -> None:
+    model, other = classifier(1), queries()[0]
+    other[0, 0] = FIRST + 1
+    np.testing.assert_allclose(logits(lean(model), input_ids=other), torch_logits(model, other), atol=1e-5)
+    assert np.abs(logits(lean(model, first=FIRST), input_ids=other) - torch_logits(model, other)).max() > 1e-2
+
+
+def test_with_one_layer_and_its_first_token_known_no_keys_are_computed() -> None:
+    def numbers(**options: int) -> int:
+        held = lean(classifier(1), **options).graph.initializer
+        return sum(int(np.prod(tensor.dims)) for tensor in held)
+
+    matrix, heads = 24 * 24, 4
+    biases = 2 * heads * 24 - heads * 24  # the query's bias, and what picks each head's part of it, give way to queries
+    saved = numbers() - numbers(first=FIRST)
+    assert 2 * matrix - heads * 24 < saved < 2 * matrix + biases
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_session_leaves_the_normalizations_as_they_are(layers: int, tmp_path: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3  # a warning that the file is for this machine
-    onnxruntime.InferenceSession(lean(classifier()).SerializeToString(), options)
+    onnxruntime.InferenceSession(lean(classifier(layers), first=FIRST).SerializeToString(), options)
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
-    assert kinds["LayerNormalization"] == 5
+    assert kinds["LayerNormalization"] == 1 + 2 * layers
     assert "SkipLayerNormalization" not in kinds
 
 
@@ -121,15 +145,16 @@ def test_nodes_with_weights_are_named_as_in_the_fused_graph(tmp_path: Path) -> N
     assert new - old == {"encoder.layer.1.attention.self.query", "encoder.layer.1.attention.self.key_value"}
 
 
+@pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("technique", sorted(TECHNIQUES))
-def test_every_weight_node_becomes_int8(technique: str, tmp_path: Path) -> None:
-    model = classifier()
-    onnx.save(lean(model), tmp_path / "lean.onnx")
+def test_every_weight_node_becomes_int8(technique: str, layers: int, tmp_path: Path) -> None:
+    model = classifier(layers)
+    onnx.save(lean(model, first=FIRST), tmp_path / "lean.onnx")
     names = [node.name for node in weight_nodes(onnx.load(tmp_path / "lean.onnx").graph)]
     draw = np.random.default_rng(1)
     training = ["query"] * 20
     write = TECHNIQUES[technique].quantizer(
-        tmp_path / "lean.onnx", training, lambda _: {"input_ids": draw.integers(1, 50, (1, 6)).astype(np.int32)}
+        tmp_path / "lean.onnx", training, lambda _: {"input_ids": np.int32([[FIRST, *draw.integers(1, 50, 5)]])}
     )
     write(tmp_path / "int8.onnx", names)
     floats = {

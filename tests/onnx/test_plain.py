@@ -22,7 +22,8 @@ from intents.onnx.plain import EXPANSIONS, plain
 
 LENGTHS = [7, 1, 4]
 WIDTH, HEADS, LABELS, WORDS = 24, 4, 5, 50
-SOURCES = ("lean-1", "lean-2", "masked-2", "fused-2")  # how the fused graph is made, and layers
+FIRST = 3  # the token that queries begin with
+SOURCES = ("first-1", "lean-1", "lean-2", "masked-2", "fused-2")  # how the fused graph is made, and layers
 
 
 def classifier(layers: int) -> BertForSequenceClassification:
@@ -54,7 +55,7 @@ def padded(queries: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
 def queries() -> list[np.ndarray]:
     draw = np.random.default_rng(0)
-    return [draw.integers(1, WORDS, length) for length in LENGTHS]
+    return [np.array([FIRST, *draw.integers(1, WORDS, length - 1)]) for length in LENGTHS]
 
 
 def run(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -80,7 +81,8 @@ def fused(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             export(classifier(int(layers)), folder / "exported.onnx", opset=20)
             fuse(folder / "exported.onnx", path)
         elif not path.exists():
-            onnx.save(lean(classifier(int(layers)), masked=kind == "masked"), path)
+            first = FIRST if kind == "first" else None
+            onnx.save(lean(classifier(int(layers)), first=first, masked=kind == "masked"), path)
         return path
 
     return make
@@ -92,7 +94,7 @@ def int8(graph: Path, technique: str, target: Path) -> onnx.ModelProto:
     kind = np.int64 if graph.stem.startswith("fused") else np.int32
 
     def inputs(_: str) -> dict[str, np.ndarray]:
-        feed = padded([draw.integers(1, WORDS, 6)])
+        feed = padded([np.array([FIRST, *draw.integers(1, WORDS, 5)])])
         return {name: feed[name].astype(kind) for name in names}
 
     settings = graphs.SETTINGS[technique]()
@@ -207,6 +209,7 @@ def single(
 
 SINGLE = {
     "BiasGelu": single("BiasGelu", ["words", "skip"]),
+    "FusedMatMul": single("FusedMatMul", ["words", "words"], transB=1),
     "Gelu": single("Gelu", ["words"]),
     "Attention": single("Attention", ["words", "weight", "wide"], num_heads=HEADS),
     "Attention, scaled": single("Attention", ["words", "weight", "wide"], num_heads=HEADS, scale=0.1),
@@ -252,6 +255,7 @@ def test_an_operator_means_what_onnx_runtime_computes(name: str) -> None:
             single("Attention", ["words", "weight", "wide"], num_heads=HEADS, unidirectional=1),
             "com.microsoft.Attention with unidirectional, which",
         ),
+        (single("FusedMatMul", ["words", "words"], transA=1), "com.microsoft.FusedMatMul with transA, which"),
         (
             single("Attention", ["words", "weight", "wide", "", "", "words"], num_heads=HEADS),
             "com.microsoft.Attention, which",

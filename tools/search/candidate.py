@@ -42,7 +42,7 @@ class Conversion:
         plain = into / "float32"
         plain.mkdir()
         folder.save_tokenizer(plain, tokenizer)
-        write(model, plain / MODEL, self.opset)
+        write(model, plain / MODEL, self.opset, tokenizer.cls_token_id)
         (into / TOKENIZER).write_bytes((plain / TOKENIZER).read_bytes())
         fused = plain / "fused.onnx"
         fuse(plain / MODEL, fused)
