@@ -103,17 +103,21 @@ def wait(name: str, earlier: Container[str]) -> Counter[str]:
         time.sleep(POLL_S)
 
 
-def run(name: str, overrides: list[str], target: str) -> Counter[str]:
+def run(name: str, asked: Mapping[str, list[str]], target: str) -> Counter[str]:
     """Queue the sweep and work through it; of one that was queued already by the same call, wait for the rest.
+
+    Args:
+        asked: the overrides of its experiments by their name, NAME-1 and so on; or by NAME, for a grid of values.
 
     Returns:
         How many experiments ended as what.
 
     Raises:
         KeyboardInterrupt: with what the user has to know: the worker is a process of its own, and goes on.
-        PipelineError: another sweep has that name.
+        PipelineError: another sweep has that name, or an experiment failed.
     """
-    record, asked = RECORDS / f"{name}.json", {"asked": [*overrides, target], "state": state()}
+    record = RECORDS / f"{name}.json"
+    told = {"asked": [*(word for words in asked.values() for word in words), target], "state": state()}
     tasks = look(name).tasks
     known = reading.load(record, "rm " + str(record)) if record.exists() else None
     if (
@@ -122,7 +126,7 @@ def run(name: str, overrides: list[str], target: str) -> Counter[str]:
         and set(known["queued"]) <= set(tasks)
         and (under_way(tasks) or there(name))
     ):
-        if {key: known[key] for key in asked} != asked:
+        if {key: known[key] for key in told} != told:
             raise PipelineError(
                 f"the sweep {name} was queued by another call, or from other code or parameters; give this one another "
                 f"--name, or remove that one: `dvc queue remove --all` and `dvc exp remove {name}-1 ...`"
@@ -131,20 +135,26 @@ def run(name: str, overrides: list[str], target: str) -> Counter[str]:
     else:
         earlier = list(tasks)
         try:
-            queue(name, overrides, target)
+            for experiment, overrides in asked.items():
+                queue(experiment, overrides, target)
             queued = [revision for revision in look(name).tasks if revision not in earlier]
-            files.write_json(record, asked | {"queued": queued})
+            files.write_json(record, told | {"queued": queued})
         except KeyboardInterrupt:
             if queued := [revision for revision in look(name).tasks if revision not in earlier]:
                 programs.dvc("queue", "remove", *queued)
             raise KeyboardInterrupt("interrupted; nothing of this sweep is queued") from None
     try:
-        return wait(name, earlier)
+        states = wait(name, earlier)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             "interrupted; the queue's worker goes on with the sweep: the same command waits for it and collects what "
             "comes out, `dvc queue stop --kill` ends it, `dvc queue remove --queued` gives up what has not begun"
         ) from None
+    if states["Failed"]:
+        raise PipelineError(
+            f"{states['Failed']} experiments failed: `dvc queue status` names them, `dvc queue logs` says why"
+        )
+    return states
 
 
 def under_way(tasks: Mapping[str, str]) -> bool:
@@ -230,11 +240,7 @@ def main() -> None:
     params.composed(params.main_config(), first)
     student = params.composed(params.main_config(), fixed)["variants"]["student"]
     metric = arguments.metric or f"{student}.validation.accuracy"
-    states = run(arguments.name, arguments.override, arguments.target or f"distill@{student}")
-    if states["Failed"]:
-        raise PipelineError(
-            f"{states['Failed']} experiments failed: `dvc queue status` names them, `dvc queue logs` says why"
-        )
+    run(arguments.name, {arguments.name: arguments.override}, arguments.target or f"distill@{student}")
     table = collect(arguments.name, keys, metric)
     folder = SWEEP / arguments.name
     write(folder, table, keys, metric, sys.argv[1:], outcomes(table, metric))

@@ -202,16 +202,10 @@ def _first_attention(write: _Writer, name: str, part: Any, states: str, first: s
     scaled = write.constant(f"{name}.scale", _of_each_head(part) / part.attention_head_size**0.5)
     queries = write.node("Mul", f"{name}.queries", [query, scaled])  # (batch, heads, hidden), each head's own part
     both = write.product(f"{name}.key_value", states, torch.cat([part.key.weight, part.value.weight]).T)
-    width = part.key.out_features
-    split = helper.make_node(
-        "Split",
-        [both, write.constant(f"{name}.widths", [width, width])],
-        [f"{name}.keys", f"{name}.values"],
-        f"{name}.split",
-        axis=2,
-    )
-    write.nodes.append(split)
-    return _attended(write, name, part, queries, *split.output, mask)
+    widths = write.constant(f"{name}.widths", [part.key.out_features, part.value.out_features])
+    keys, values = f"{name}.keys", f"{name}.values"
+    write.nodes.append(helper.make_node("Split", [both, widths], [keys, values], f"{name}.split", axis=2))
+    return _attended(write, name, part, queries, keys, values, mask)
 
 
 def _known_attention(write: _Writer, name: str, part: Any, states: str, first: torch.Tensor, mask: str) -> str:
@@ -233,8 +227,10 @@ def _attended(write: _Writer, name: str, part: Any, queries: str, keys: str, val
     scores = write.node("FusedMatMul", f"{name}.scores", [queries, keys], fused=True, transB=1)
     if mask:
         kept = write.node("Cast", f"{name}.kept", [mask], to=TensorProto.FLOAT)
-        padding = write.node("Sub", f"{name}.padding", [kept, write.constant(f"{name}.one", np.float32(1))])
-        hidden = write.node("Mul", f"{name}.hidden", [padding, write.constant(f"{name}.much", np.float32(10_000))])
+        padding = write.node("Sub", f"{name}.padding", [kept, write.constant(f"{name}.one", np.array(1, np.float32))])
+        hidden = write.node(
+            "Mul", f"{name}.hidden", [padding, write.constant(f"{name}.much", np.array(10_000, np.float32))]
+        )
         rows = write.node("Unsqueeze", f"{name}.hidden.rows", [hidden, write.constant(f"{name}.mask_axis", [1])])
         scores = write.node("Add", f"{name}.masked", [scores, rows])
     weights = write.node("Softmax", name + SOFTMAX, [scores], axis=-1)

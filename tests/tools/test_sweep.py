@@ -296,10 +296,10 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamesp
 def test_after_ctrl_c_the_same_command_waits_and_collects(interrupted: SimpleNamespace) -> None:
     interrupted.waiting = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt, match="the queue's worker goes on with the sweep: the same command waits"):
-        sweep.run("kd", ["a=1,2"], "distill@half")
+        sweep.run("kd", {"kd": ["a=1,2"]}, "distill@half")
     interrupted.waiting = None
     interrupted.tasks |= {"one": "Success"}
-    assert sweep.run("kd", ["a=1,2"], "distill@half") == {"Success": 2}
+    assert sweep.run("kd", {"kd": ["a=1,2"]}, "distill@half") == {"Success": 2}
     assert interrupted.queued == 1
     assert interrupted.waited == [["old"], ["old"]]
     assert interrupted.removed == []
@@ -310,7 +310,7 @@ def test_what_it_says_is_what_the_program_ends_with(
 ) -> None:
     interrupted.waiting = KeyboardInterrupt()
     with pytest.raises(SystemExit) as ended:
-        run_program(lambda: sweep.run("kd", ["a=1,2"], "distill@half") and None)
+        run_program(lambda: sweep.run("kd", {"kd": ["a=1,2"]}, "distill@half") and None)
     assert ended.value.code == 130
     assert capsys.readouterr().err.startswith("interrupted; the queue's worker goes on")
 
@@ -318,17 +318,17 @@ def test_what_it_says_is_what_the_program_ends_with(
 def test_ctrl_c_while_it_queues_leaves_nothing_queued(interrupted: SimpleNamespace) -> None:
     interrupted.queueing = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt, match="nothing of this sweep is queued"):
-        sweep.run("kd", ["a=1,2"], "distill@half")
+        sweep.run("kd", {"kd": ["a=1,2"]}, "distill@half")
     assert interrupted.removed == [("queue", "remove", "one", "two")]
     interrupted.queueing, interrupted.tasks = None, {"old": "Failed"}
-    assert sweep.run("kd", ["a=1,2"], "distill@half") == {"Success": 2}
+    assert sweep.run("kd", {"kd": ["a=1,2"]}, "distill@half") == {"Success": 2}
     assert interrupted.queued == 2
 
 
 def test_a_name_is_free_again_once_its_experiments_are_removed(interrupted: SimpleNamespace) -> None:
-    sweep.run("kd", ["a=1,2"], "distill@half")
+    sweep.run("kd", {"kd": ["a=1,2"]}, "distill@half")
     interrupted.there, interrupted.tasks = False, {"one": "Success", "two": "Success"}
-    assert sweep.run("kd", ["a=1,3"], "distill@half") == {"Success": 2}
+    assert sweep.run("kd", {"kd": ["a=1,3"]}, "distill@half") == {"Success": 2}
     assert interrupted.queued == 2
 
 
@@ -336,12 +336,12 @@ def test_a_name_is_free_again_once_its_experiments_are_removed(interrupted: Simp
 def test_another_sweep_of_that_name_is_refused_before_anything_is_queued(
     interrupted: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    sweep.run("kd", ["a=1,2"], "distill@half")
+    sweep.run("kd", {"kd": ["a=1,2"]}, "distill@half")
     if change == "code":
         monkeypatch.setattr(sweep, "state", lambda: "edited")
     values = ["a=1,3"] if change == "values" else ["a=1,2"]
     with pytest.raises(PipelineError, match="the sweep kd was queued by another call, or from other code"):
-        sweep.run("kd", values, "distill@labels" if change == "target" else "distill@half")
+        sweep.run("kd", {"kd": values}, "distill@labels" if change == "target" else "distill@half")
     assert interrupted.queued == 1
 
 
