@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo repro predict serve load test lint lock accept readme-check params params-check keep sweep tune review
+.PHONY: help setup demo repro predict serve load test lint lock accept readme-check params params-check keep sweep levers tune review
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ sweep: TEMPERATURES ?= 2.0,4.0,8.0
 sweep: ALPHAS ?= 0.1,0.5
 sweep: setup ## distill with each of TEMPERATURES and ALPHAS, as experiments NAME-1, NAME-2, ... (default distill)
 	python -m tools.sweep --name $(or $(NAME),distill) distill.temperature=$(TEMPERATURES) distill.alpha=$(ALPHAS)
+
+levers: setup ## what each thing that made the narrow students better is worth (conf/levers.yaml), as experiments
+	python -m tools.levers
 
 tune: setup ## search distill's settings (conf/tune.yaml), or shapes (CONFIG=shapes); goes on where it was stopped
 	python -m tools.tune $(if $(CONFIG),--config $(CONFIG))
