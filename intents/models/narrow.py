@@ -9,12 +9,12 @@ them (LeCun et al., "Efficient BackProp", 1998, section 4.6). BERT's own 0.02 fi
 at a width of 256, the first token hears nearly nothing of the others when training begins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+from transformers import BertConfig, BertForSequenceClassification
 
 from intents.core.errors import PipelineError
 
@@ -52,7 +52,7 @@ def word_vectors(tables: Sequence[torch.Tensor], size: int) -> torch.Tensor:
 
 
 def narrow(
-    teacher: PreTrainedModel,
+    labels: Mapping[int, str],
     *,
     hidden: int,
     layers: int,
@@ -64,11 +64,12 @@ def narrow(
     dropout: float = 0.1,
     attention: str = "eager",
 ) -> BertForSequenceClassification:
-    """A BERT classifier of the given shape with the teacher's labels, to be trained.
+    """A BERT classifier of the given shape, to be trained.
 
     All but its word vectors is drawn from torch's generator: seed it.
 
     Args:
+        labels: the intents by their number.
         hidden: size of the token vectors, a multiple of `heads`.
         layers, heads, feed_forward: of the encoder.
         words: word vectors to start from, (pieces, hidden).
@@ -92,8 +93,8 @@ def narrow(
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         pad_token_id=padding,
-        id2label=teacher.config.id2label,
-        label2id=teacher.config.label2id,
+        id2label=dict(labels),
+        label2id={name: label for label, name in labels.items()},
     )
     student: Any = BertForSequenceClassification._from_config(config, attn_implementation=attention)
     with torch.no_grad():

@@ -154,6 +154,10 @@ def initial(
         tokenizer = vocabulary.cut_tokenizer(tokenizer, kept, others)
     words, padding = word_vectors(tables, shape.hidden), int(tokenizer.pad_token_id)
     made = narrow(
-        model, **dataclasses.asdict(shape), words=words, padding=padding, positions=tokenizer.model_max_length
+        dict(enumerate(data.intents.names)),
+        **dataclasses.asdict(shape),
+        words=words,
+        padding=padding,
+        positions=tokenizer.model_max_length,
     )
     return read_first_token(made), tokenizer

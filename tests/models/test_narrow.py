@@ -27,7 +27,9 @@ def teacher() -> BertForSequenceClassification:
 
 def test_the_student_has_the_shape_and_the_teachers_labels(teacher: BertForSequenceClassification) -> None:
     words = torch.randn(20, 16)
-    student = narrow(teacher, hidden=16, layers=1, heads=2, feed_forward=24, words=words, padding=3, positions=10)
+    student = narrow(
+        teacher.config.id2label, hidden=16, layers=1, heads=2, feed_forward=24, words=words, padding=3, positions=10
+    )
     assert type(student) is BertForSequenceClassification
     assert student.config.id2label == teacher.config.id2label
     layer = student.base_model.encoder.layer
@@ -60,7 +62,7 @@ def test_tables_have_equal_shares_of_the_width_and_one_spread(size: int, shares:
 
 
 def test_layers_keep_the_size_of_what_goes_through_them(teacher: BertForSequenceClassification) -> None:
-    student = narrow(teacher, hidden=32, layers=1, heads=2, feed_forward=128, words=torch.randn(50, 32))
+    student = narrow(teacher.config.id2label, hidden=32, layers=1, heads=2, feed_forward=128, words=torch.randn(50, 32))
     layer = student.base_model.encoder.layer[0]
     for linear, inputs in ((layer.attention.self.value, 32), (layer.output.dense, 128), (student.classifier, 32)):
         assert linear.weight.std().item() == pytest.approx(inputs**-0.5, rel=0.25)
@@ -78,6 +80,6 @@ def test_components_are_those_of_most_variance_in_order() -> None:
 
 def test_a_shape_that_cannot_be_is_refused(teacher: BertForSequenceClassification) -> None:
     with pytest.raises(PipelineError, match="a hidden size of 16 is no multiple of 3 heads"):
-        narrow(teacher, hidden=16, layers=1, heads=3, feed_forward=24, words=torch.randn(50, 16))
+        narrow(teacher.config.id2label, hidden=16, layers=1, heads=3, feed_forward=24, words=torch.randn(50, 16))
     with pytest.raises(PipelineError, match=r"64 components .* width 32 .*; allowed: 1 to 32"):
         word_vectors([torch.randn(50, 32)], 64)
