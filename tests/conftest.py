@@ -273,6 +273,8 @@ def overrides(tiny_checkpoint: Path, shared: Path) -> list[str]:
         "student.labels.layers=[1,3]",
         "student.narrow.shape={hidden:16,layers:2,heads:2,feed_forward:32,dropout:0.0}",
         "student.narrow.epochs=2",
+        "student.narrow.batch_size=64",
+        "student.narrow.learning_rate=0.002",
         "augment.number=100",
         "distill.epochs=2",
         "distill.batch_size=8",
