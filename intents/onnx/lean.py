@@ -103,8 +103,9 @@ def lean(
     known = _first_states(bert.embeddings, first) if first is not None and not layers else None
     states = _last_layer(write, f"encoder.layer.{len(layers)}", last, states, mask, known)
     pooled = write.node("Tanh", "pooler.tanh", [write.linear("pooler.dense", states, bert.pooler.dense)])
-    flat = write.node("Squeeze", "pooler.flat", [pooled, write.constant("token_axis", [1])])
-    write.linear("classifier", flat, model.classifier)
+    if known is None:
+        pooled = write.node("Squeeze", "pooler.flat", [pooled, write.constant("token_axis", [1])])
+    write.linear("classifier", pooled, model.classifier)
     write.nodes[-1].output[0] = OUTPUT
 
     ids = ["input_ids", *([mask] if mask else [])]
@@ -175,7 +176,7 @@ def _last_layer(write: _Writer, name: str, layer: Any, states: str, mask: str, k
     """An encoder layer for the first token alone: (batch, sequence, hidden) to (batch, 1, hidden).
 
     Args:
-        known: the first token's vector, (hidden), if it is the same in all queries.
+        known: the first token's vector, (hidden), if it is the same in all queries; what comes out is (batch, hidden).
     """
     part, output = layer.attention.self, layer.attention.output
     attention, product = f"{name}.attention.self", f"{name}.attention.output.dense"
@@ -209,16 +210,22 @@ def _first_attention(write: _Writer, name: str, part: Any, states: str, first: s
 
 
 def _known_attention(write: _Writer, name: str, part: Any, states: str, first: torch.Tensor, mask: str) -> str:
-    """The same where the first token's vector is known: q · (W x) = (q W) · x, so the tokens are their own keys."""
+    """The same where the first token's vector is known: q · (W x) = (q W) · x, so the tokens are their own keys.
+
+    Returns:
+        (batch, hidden).
+    """
     query = part.query(first) * _of_each_head(part)[0] / part.attention_head_size**0.5  # (heads, hidden)
     # Of three dimensions: a quantizer takes matrices, and this product is small and decides much.
     queries = write.constant(f"{name}.queries", (query @ part.key.weight).unsqueeze(0))
     values = write.product(f"{name}.value", states, part.value.weight.T)
-    return _attended(write, name, part, queries, states, values, mask)
+    return _attended(write, name, part, queries, states, values, mask, keepdims=0)
 
 
-def _attended(write: _Writer, name: str, part: Any, queries: str, keys: str, values: str, mask: str) -> str:
-    """softmax(queries · keysᵀ) · values, each head's own part of it: (batch, 1, hidden).
+def _attended(
+    write: _Writer, name: str, part: Any, queries: str, keys: str, values: str, mask: str, keepdims: int = 1
+) -> str:
+    """softmax(queries · keysᵀ) · values, each head's own part of it: (batch, 1, hidden), or without the axis of 1.
 
     Args:
         queries: (batch or 1, heads, hidden).
@@ -236,7 +243,9 @@ def _attended(write: _Writer, name: str, part: Any, queries: str, keys: str, val
     weights = write.node("Softmax", name + SOFTMAX, [scores], axis=-1)
     mixed = write.node("MatMul", f"{name}.mixed", [weights, values])
     own = write.node("Mul", f"{name}.own", [mixed, write.constant(f"{name}.of_each_head", _of_each_head(part))])
-    return write.node("ReduceSum", f"{name}.attended", [own, write.constant(f"{name}.heads_axis", [1])], keepdims=1)
+    return write.node(
+        "ReduceSum", f"{name}.attended", [own, write.constant(f"{name}.heads_axis", [1])], keepdims=keepdims
+    )
 
 
 def _of_each_head(part: Any) -> torch.Tensor:

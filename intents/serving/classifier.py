@@ -51,6 +51,7 @@ class OnnxModel:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors; its warnings are about graphs already optimized
+        options.enable_mem_reuse = False  # a buffer for each node: 2 to 3 % faster for a small model, and little memory
         self._path = folder / MODEL
         try:
             self._session = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
