@@ -4,10 +4,9 @@ An exported graph (intents/onnx/export.py) computes what a model's Python code c
 looked at or always the same:
 - token types: their one vector is added to the positions;
 - the mask, unless it is asked for: a query alone has no padding;
-- in the last layer, all tokens but the first, which is the only one that the classifier reads: its keys and values come
-  from all tokens, the rest is computed for one;
-- of a model with one layer, what the first token asks of the others: that token is always the same, so its query is a
-  constant, and so is its query times the weights of the keys. Keys are then not computed at all.
+- in the last layer, all tokens but the first, which is the only one that the classifier reads. The others have no keys:
+  their vectors are compared with the query times the weights of the keys;
+- of a model with one layer, that product too: the first token is always the same, so its query is a constant.
 The three projections of attention are one product, and normalizations are written so that they stay the fast ones.
 Nodes with weights are named as `intents.onnx.graph.fuse` names them, so that the same settings choose among them.
 """
@@ -197,55 +196,52 @@ def _last_layer(write: _Writer, name: str, layer: Any, states: str, mask: str, k
 def _first_attention(write: _Writer, name: str, part: Any, states: str, first: str, mask: str) -> str:
     """What the first token sees of all, without the bias of the values: (batch, 1, hidden).
 
-    A bias of the keys adds the same to the scores of all tokens, so the softmax does not see it.
+    No token gets a key or a value of its own. A head's scores are q · (K x) = (q K) · x, and its mixture of values is
+    that of the tokens, times V: so K and V multiply a row for each head, of which there are fewer than tokens. A bias
+    of the keys adds the same to the scores of all tokens, so the softmax does not see it.
     """
     query = write.linear(f"{name}.query", first, part.query)
     scaled = write.constant(f"{name}.scale", _of_each_head(part) / part.attention_head_size**0.5)
     queries = write.node("Mul", f"{name}.queries", [query, scaled])  # (batch, heads, hidden), each head's own part
-    both = write.product(f"{name}.key_value", states, torch.cat([part.key.weight, part.value.weight]).T)
-    widths = write.constant(f"{name}.widths", [part.key.out_features, part.value.out_features])
-    keys, values = f"{name}.keys", f"{name}.values"
-    write.nodes.append(helper.make_node("Split", [both, widths], [keys, values], f"{name}.split", axis=2))
-    return _attended(write, name, part, queries, keys, values, mask)
+    asked = write.product(f"{name}.key", queries, part.key.weight)
+    weights = _weights(write, name, asked, states, mask)
+    mixed = write.node("MatMul", f"{name}.mixed", [weights, states])
+    return _own(write, name, part, write.product(f"{name}.value", mixed, part.value.weight.T), keepdims=1)
 
 
 def _known_attention(write: _Writer, name: str, part: Any, states: str, first: torch.Tensor, mask: str) -> str:
-    """The same where the first token's vector is known: q · (W x) = (q W) · x, so the tokens are their own keys.
-
-    Returns:
-        (batch, hidden).
-    """
+    """The same where the first token's vector is known, and so q K: (batch, hidden)."""
     query = part.query(first) * _of_each_head(part)[0] / part.attention_head_size**0.5  # (heads, hidden)
     # Of three dimensions: a quantizer takes matrices, and this product is small and decides much.
-    queries = write.constant(f"{name}.queries", (query @ part.key.weight).unsqueeze(0))
+    asked = write.constant(f"{name}.asked", (query @ part.key.weight).unsqueeze(0))
+    weights = _weights(write, name, asked, states, mask)
     values = write.product(f"{name}.value", states, part.value.weight.T)
-    return _attended(write, name, part, queries, states, values, mask, keepdims=0)
+    return _own(write, name, part, write.node("MatMul", f"{name}.mixed", [weights, values]), keepdims=0)
 
 
-def _attended(
-    write: _Writer, name: str, part: Any, queries: str, keys: str, values: str, mask: str, keepdims: int = 1
-) -> str:
-    """softmax(queries · keysᵀ) · values, each head's own part of it: (batch, 1, hidden), or without the axis of 1.
+def _weights(write: _Writer, name: str, asked: str, states: str, mask: str) -> str:
+    """softmax(asked · statesᵀ), how much each head takes of each token: (batch, heads, sequence).
 
     Args:
-        queries: (batch or 1, heads, hidden).
-        keys, values: (batch, sequence, hidden).
+        asked: (batch or 1, heads, hidden).
+        states: (batch, sequence, hidden).
     """
-    scores = write.node("FusedMatMul", f"{name}.scores", [queries, keys], fused=True, transB=1)
+    scores = write.node("FusedMatMul", f"{name}.scores", [asked, states], fused=True, transB=1)
     if mask:
         kept = write.node("Cast", f"{name}.kept", [mask], to=TensorProto.FLOAT)
         padding = write.node("Sub", f"{name}.padding", [kept, write.constant(f"{name}.one", np.array(1, np.float32))])
-        hidden = write.node(
-            "Mul", f"{name}.hidden", [padding, write.constant(f"{name}.much", np.array(10_000, np.float32))]
-        )
+        much = write.constant(f"{name}.much", np.array(10_000, np.float32))
+        hidden = write.node("Mul", f"{name}.hidden", [padding, much])
         rows = write.node("Unsqueeze", f"{name}.hidden.rows", [hidden, write.constant(f"{name}.mask_axis", [1])])
         scores = write.node("Add", f"{name}.masked", [scores, rows])
-    weights = write.node("Softmax", name + SOFTMAX, [scores], axis=-1)
-    mixed = write.node("MatMul", f"{name}.mixed", [weights, values])
+    return write.node("Softmax", name + SOFTMAX, [scores], axis=-1)
+
+
+def _own(write: _Writer, name: str, part: Any, mixed: str, keepdims: int) -> str:
+    """Of what the heads mixed, (batch, heads, hidden), each one's own part: (batch, 1, hidden) or (batch, hidden)."""
     own = write.node("Mul", f"{name}.own", [mixed, write.constant(f"{name}.of_each_head", _of_each_head(part))])
-    return write.node(
-        "ReduceSum", f"{name}.attended", [own, write.constant(f"{name}.heads_axis", [1])], keepdims=keepdims
-    )
+    axis = write.constant(f"{name}.heads_axis", [1])
+    return write.node("ReduceSum", f"{name}.attended", [own, axis], keepdims=keepdims)
 
 
 def _of_each_head(part: Any) -> torch.Tensor:

@@ -136,13 +136,13 @@ def test_nodes_with_weights_are_named_as_in_the_fused_graph(tmp_path: Path) -> N
     fuse(tmp_path / "plain.onnx", tmp_path / "fused.onnx")
     fused, made = onnx.load(tmp_path / "fused.onnx").graph, lean(model).graph
     old, new = ({node.name for node in weight_nodes(graph)} for graph in (fused, made))
-    # Token types are in the positions, which are cut off rather than looked up; query and keys of the last layer part.
+    # Token types are in the positions, which are cut off rather than looked up; attention of the last layer parts.
     assert old - new == {
         "embeddings.position_embeddings",
         "embeddings.token_type_embeddings",
         "encoder.layer.1.attention.self",
     }
-    assert new - old == {"encoder.layer.1.attention.self.query", "encoder.layer.1.attention.self.key_value"}
+    assert new - old == {f"encoder.layer.1.attention.self.{part}" for part in ("query", "key", "value")}
 
 
 @pytest.mark.parametrize("layers", [1, 2])
