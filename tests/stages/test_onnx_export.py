@@ -118,7 +118,7 @@ def test_the_same_again_gives_the_same_bytes() -> None:
 def test_a_student_made_as_plain_bert_is_written_as_a_lean_graph() -> None:
     assert [model for model in MODELS if graph_of(model).graph.name == LEAN] == ["narrow"]
     operators = figures("narrow-onnx")["operators"]
-    assert (operators["Attention"], operators["MultiHeadAttention"], operators["BiasGelu"]) == (1, 1, 2)
+    assert (operators["Attention"], operators["FusedMatMul"], operators["BiasGelu"]) == (1, 1, 2)
 
 
 def refused(message: str, model: str = "half") -> None:

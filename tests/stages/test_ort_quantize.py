@@ -38,7 +38,7 @@ def test_fused_operators_are_those_of_every_layer_and_stand_in_the_graph(model: 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.usefixtures("reading")
 def test_a_lean_graph_has_its_fused_operators_and_they_become_int8_too(method: str) -> None:
-    fused = {"Attention": 1, "BiasGelu": 2, "MultiHeadAttention": 1}
+    fused = {"Attention": 1, "BiasGelu": 2, "FusedMatMul": 1}
     assert figures(f"narrow-ort-{method}")["fused_operators"] == fused
     assert float_products("models/narrow-onnx/model.onnx")
     assert float_products(graph_of("narrow", method)) == []
