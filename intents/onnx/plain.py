@@ -14,17 +14,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from intents.core.errors import PipelineError
-from intents.onnx.graph import LEAN, SOFTMAX
+
+INPUTS = ("input_ids", "attention_mask")
+# Added to the scores of padding. Its exponential is 0 beside any score, also in 16-bit floats, as some runtimes have.
+HIDDEN = -10000.0
 
 
 class NoPlainFormError(PipelineError):
     """A graph has an operator of another domain whose meaning is not written here."""
-
-
-INPUTS = ("input_ids", "attention_mask")
-# Added to the scores of padding. Its exponential is 0 beside any score, and it is a number in 16-bit floats too, in
-# which some runtimes compute.
-HIDDEN = -10000.0
 
 
 class _Writer:
@@ -148,19 +145,14 @@ def _outputs(node: onnx.NodeProto, count: int) -> list[str]:
     return [*node.output, *[""] * count][:count]
 
 
-def _fused_product(write: _Writer, node: onnx.NodeProto) -> None:
-    """left · right, or left · rightᵀ, of tensors of three dimensions."""
-    left, right = node.input
+def _scores(write: _Writer, node: onnx.NodeProto) -> None:
+    """queries · keysᵀ, (batch, heads, sequence): what the first token of a lean graph takes its softmax of."""
+    queries, keys = node.input
     if _attribute(node, "transB", 0):
-        right = write.node("Transpose", f"{node.name}.turned", [right], perm=(0, 2, 1))
-    write.node("MatMul", node.name, [left, right], node.output[0])
-
-
-def _hide_padding(write: _Writer, node: onnx.NodeProto) -> None:
-    """The softmax of a lean graph, (batch, heads, sequence), over the tokens that are no padding."""
-    rows = write.node("Squeeze", f"{node.name}.mask", [write.mask(), write.constant("mask.heads", [1])])
-    masked = write.node("Add", f"{node.name}.masked", [node.input[0], rows])
-    write.node("Softmax", node.name, [masked], node.output[0], axis=-1)
+        keys = write.node("Transpose", f"{node.name}.turned", [keys], perm=(0, 2, 1))
+    scores = write.node("MatMul", f"{node.name}.product", [queries, keys])
+    hidden = write.node("Squeeze", f"{node.name}.hidden", [write.mask(), write.constant("mask.heads", [1])])
+    write.node("Add", node.name, [scores, hidden], node.output[0])
 
 
 def _gelu(write: _Writer, node: onnx.NodeProto) -> None:
@@ -180,7 +172,7 @@ def _gelu(write: _Writer, node: onnx.NodeProto) -> None:
 EXPANSIONS: Mapping[str, Callable[[_Writer, onnx.NodeProto], None]] = {
     "Attention": _attention,
     "BiasGelu": _gelu,
-    "FusedMatMul": _fused_product,
+    "FusedMatMul": _scores,
     "Gelu": _gelu,
     "MatMulIntegerToFloat": _product,
     "MultiHeadAttention": _multi_head_attention,
@@ -208,9 +200,6 @@ def plain(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     write = _Writer(graph)
     for place, node in enumerate(graph.node):
-        if graph.name == LEAN and node.op_type == "Softmax" and node.name.endswith(SOFTMAX):
-            _hide_padding(write, node)
-            continue
         if not node.domain:
             write.nodes.append(node)
             continue

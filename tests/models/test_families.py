@@ -210,7 +210,7 @@ def test_a_family_that_a_later_stage_cannot_take_is_refused_before_training(
         (
             [
                 *("student=[half,narrow]", "student.half.layers=[1,3]", "student.narrow.vocabulary=null"),
-                "student.narrow.shape.hidden=40",
+                *("student.narrow.shape.hidden=40", "student.narrow.shape.heads=8"),
             ],
             "`student.narrow.shape.hidden` is 40, with 8 heads and word vectors of width 32 to start from; allowed: a "
             "multiple of `student.narrow.shape.heads`, up to 32",

@@ -20,7 +20,7 @@ TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if "run_progr
 def test_the_tools_are_those_of_the_makefile() -> None:
     text = (ROOT / "Makefile").read_text()
     assert [tool for tool in TOOLS if f"python -m tools.{tool}" not in text] == []
-    assert len(TOOLS) == 10
+    assert len(TOOLS) == 11
 
 
 @pytest.mark.parametrize("tool", TOOLS)
