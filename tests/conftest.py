@@ -4,6 +4,7 @@ What costs seconds and gives the same each time is done once for a process: para
 trees of the project's code, and what kind of CPU this is.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -36,6 +37,7 @@ if "PYTEST_XDIST_WORKER" in os.environ or "--numprocesses" not in sys.argv:
     import torch
     import yaml
     from filelock import FileLock
+    from matplotlib import pyplot as plt
     from transformers import BertConfig, BertModel
     from warm import start, started
 
@@ -157,6 +159,14 @@ def composed(overrides: tuple[str, ...]) -> str:
 def run(stage: object, *arguments: str) -> None:
     """Run a stage as its command line would."""
     stage.main(*arguments)
+
+
+def run_in_copy(project: Path, folder: Path, stage: object) -> Path:
+    """A copy of a project at `folder`, in which a stage was run."""
+    shutil.copytree(project, folder)
+    with contextlib.chdir(folder):
+        run(stage)
+    return folder
 
 
 def run_tool(tool: object, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -303,6 +313,13 @@ def overrides(tiny_checkpoint: Path, shared: Path) -> list[str]:
         "benchmark.bootstrap_samples=200",
         "plot.dpi=50",
     ]
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    """A run that fails half-way leaves figures in the process, which ends with it but for these tests."""
+    yield
+    plt.close("all")
 
 
 @pytest.fixture

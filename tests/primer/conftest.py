@@ -1,12 +1,10 @@
 """What the tests of the primer share: what the stage reads, made once, and the page that it writes from it."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import once, run
-from matplotlib import pyplot as plt
+from conftest import once, run_in_copy
 from primer.inputs import make
 
 from stages import primer
@@ -27,12 +25,7 @@ def inputs(inputs_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def written_once(inputs_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("written") / "project"
-    shutil.copytree(inputs_once, folder)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.chdir(folder)
-        run(primer)
-    return folder
+    return run_in_copy(inputs_once, tmp_path_factory.mktemp("written") / "project", primer)
 
 
 @pytest.fixture
@@ -40,9 +33,3 @@ def page(written_once: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The page, with the folder that it was written in as the current one; a test leaves that as it was."""
     monkeypatch.chdir(written_once)
     return Path("reports/primer/README.md").read_text()
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    yield
-    plt.close("all")

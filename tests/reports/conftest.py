@@ -1,10 +1,8 @@
 """A small benchmark, made up: what the tables and pages are written from."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from matplotlib import pyplot as plt
 
 from intents.core.variants import parse
 
@@ -96,9 +94,3 @@ def benchmark() -> dict[str, Any]:
 @pytest.fixture
 def variants(benchmark: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return benchmark["variants"]
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    yield
-    plt.close("all")

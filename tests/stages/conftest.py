@@ -18,6 +18,12 @@ def reading(built_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return built_once
 
 
+@pytest.fixture(scope="module")
+def lent(built_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of that project for the tests of a file; each leaves it as it was."""
+    return Path(shutil.copytree(built_once, tmp_path_factory.mktemp("lent") / "project"))
+
+
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A project made by hand, before and after evaluate."""

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import interruption
 import numpy as np
 import pytest
 from conftest import compose, contents, run
@@ -12,7 +13,6 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from intents.core.errors import PipelineError
-from intents.training import trainer
 from stages import distill
 
 STUDENTS = ("half", "labels")  # the second learns from the labels alone
@@ -73,19 +73,6 @@ def test_after_a_wrong_student_everything_is_as_before(
     with pytest.raises(PipelineError, match=message):
         run(distill, "half")
     assert outputs(taught) == before
-
-
-@pytest.mark.parametrize("student", STUDENTS)
-def test_without_the_teachers_logits_it_says_what_to_run(taught: Path, student: str) -> None:
-    (taught / TEACHERS_LOGITS).unlink()
-    with pytest.raises(PipelineError, match=r"teacher.safetensors not found; run `dvc repro finetune-teacher@teacher`"):
-        run(distill, student)
-
-
-def test_without_the_teacher_it_says_what_to_run(taught: Path) -> None:
-    shutil.rmtree(taught / "models/teacher")
-    with pytest.raises(PipelineError, match=r"models/teacher not found; run `dvc repro finetune-teacher@teacher`"):
-        run(distill, "half")
 
 
 @pytest.mark.parametrize("student", STUDENTS)
@@ -177,42 +164,26 @@ def test_a_seed_of_its_own_is_as_good_as_that_of_the_run(taught: Path, overrides
 
 
 def test_a_run_from_another_checkpoint_does_not_resume_this_ones(
-    taught: Path, overrides: list[str], tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    taught: Path, overrides: list[str], tiny_checkpoint: Path
 ) -> None:
     found = []
-
-    def train(*_: object, scratch: Path, **__: object) -> None:
-        found.append(scratch)
-        raise KeyboardInterrupt
-
     shutil.copytree(tiny_checkpoint, taught / "own")
     compose(*overrides, "student.half.layers=null", "student.half.checkpoint=./own")
-    monkeypatch.setattr(trainer, "train", train)
     for change in (0, 0, 1):
         tensors = load_file(taught / "own/model.safetensors")
         tensors["pooler.dense.bias"] += change
         save_file(tensors, taught / "own/model.safetensors", metadata={"format": "pt"})
-        with pytest.raises(KeyboardInterrupt):
-            run(distill, "half")
+        found.append(interruption.options_of_training(distill, "half")["scratch"])
     assert found[0] == found[1] != found[2]
 
 
 def test_the_same_seed_gives_the_same_bytes_also_after_an_interruption(
-    taught: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    taught: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = outputs(taught)
     shutil.rmtree(taught / "models/half")
-    count = iter((1, 2))
-
-    def accuracy(prediction: object, original: object = trainer.accuracy) -> dict[str, float]:
-        if next(count) == 2:
-            raise KeyboardInterrupt
-        return original(prediction)
-
-    with monkeypatch.context() as interrupted:
-        interrupted.setattr(trainer, "accuracy", accuracy)
-        with pytest.raises(KeyboardInterrupt):
-            run(distill, "half")
+    with interruption.in_epoch(2), pytest.raises(KeyboardInterrupt):
+        run(distill, "half")
     assert not (taught / "models/half").exists()
     with caplog.at_level("INFO"):
         run(distill, "half")

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import interruption
 import numpy as np
 import pytest
 import torch
@@ -40,18 +41,6 @@ def epochs() -> list[dict[str, str]]:
 def fetched(project: Path) -> Path:
     run(fetch_clinc)
     return project
-
-
-def interrupt_at(evaluation: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while the model is evaluated after epoch `evaluation`, so before that epoch's checkpoint."""
-    count = iter(range(1, evaluation + 1))
-
-    def accuracy(prediction: object, original: object = trainer.accuracy) -> dict[str, float]:
-        if next(count) == evaluation:
-            raise KeyboardInterrupt
-        return original(prediction)
-
-    monkeypatch.setattr(trainer, "accuracy", accuracy)
 
 
 @pytest.mark.parametrize("weight", [1.0, 4.0])
@@ -123,10 +112,8 @@ def test_another_seed_gives_another_model(fetched: Path, built_once: Path, overr
 def test_an_interrupted_run_goes_on_where_it_was_and_ends_with_the_same_bytes(
     fetched: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with monkeypatch.context() as first:
-        interrupt_at(3, first)
-        with pytest.raises(KeyboardInterrupt):
-            run(finetune_teacher)
+    with interruption.in_epoch(3), pytest.raises(KeyboardInterrupt):
+        run(finetune_teacher)
     assert not any(outputs(fetched).values())  # nothing half-written
     evaluated = []
     monkeypatch.setattr(

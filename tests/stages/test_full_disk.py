@@ -4,46 +4,31 @@ The room is what the system lets this process write of a file. A full disk is an
 """
 
 import resource
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from conftest import contents
 
 from intents.core import errors
-from stages import (
-    augment,
-    benchmark,
-    deploy,
-    distill,
-    evaluate,
-    fetch_clinc,
-    onnx_export,
-    ort_quantize,
-    plot,
-    prune,
-    qat,
-    quantize,
-    select,
-)
 
-# The stage, its words, and what the line names.
+# Of each stage its words, and what the line names.
 STAGES = {
-    "fetch-clinc": (fetch_clinc, (), "data/clinc"),
-    "augment": (augment, ("teacher",), "data/augmented"),
-    "distill": (distill, ("half",), ""),  # the first checkpoint of its training, or the model
-    "prune": (prune, ("structured",), ""),
-    "qat": (qat, (), ""),
-    "quantize": (quantize, ("half", "static"), "models/half-torch-static"),
-    "onnx-export": (onnx_export, ("half",), "models/half-onnx"),
-    "ort-quantize": (ort_quantize, ("half", "static"), "models/half-ort-static"),
-    "evaluate": (evaluate, (), "reports/"),
-    "benchmark": (benchmark, (), "reports/"),
-    "select": (select, (), "reports/benchmark.json"),
-    "plot": (plot, (), "reports/figures"),
-    "deploy": (deploy, (), "release"),
+    "fetch_clinc": ((), "data/clinc"),
+    "augment": (("teacher",), "data/augmented"),
+    "distill": (("half",), ""),  # the first checkpoint of its training, or the model
+    "prune": (("structured",), ""),
+    "qat": ((), ""),
+    "quantize": (("half", "static"), "models/half-torch-static"),
+    "onnx_export": (("half",), "models/half-onnx"),
+    "ort_quantize": (("half", "static"), "models/half-ort-static"),
+    "evaluate": ((), "reports/"),
+    "benchmark": ((), "reports/"),
+    "select": ((), "reports/benchmark.json"),
+    "plot": ((), "reports/figures"),
+    "deploy": ((), "release"),
 }
 ROOM = {"qat": 4000, "select": 500, "evaluate": 500, "benchmark": 200}  # bytes of a file; elsewhere 1,000
 
@@ -64,24 +49,17 @@ def room(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.fixture(scope="module")
-def project(built_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("full") / "project"
-    shutil.copytree(built_once, folder)
-    return folder
-
-
 @pytest.mark.parametrize("name", STAGES)
 def test_a_disk_without_room_is_one_line_and_loses_nothing(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+    lent: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
-    monkeypatch.chdir(project)
-    stage, words, named = STAGES[name]
-    before = kept(project)
+    monkeypatch.chdir(lent)
+    words, named = STAGES[name]
+    before = kept(lent)
 
     def run() -> None:
         with room(ROOM.get(name, 1000)):
-            stage.main(*words)
+            import_module(f"stages.{name}").main(*words)
 
     monkeypatch.setattr("tqdm.std.tqdm.display", lambda *_, **__: None)  # pytest's own files have no more room either
     with pytest.raises(SystemExit) as ended:
@@ -90,4 +68,4 @@ def test_a_disk_without_room_is_one_line_and_loses_nothing(
     [_, line] = capfd.readouterr().err.split("error: ")  # maybe behind a progress bar
     assert "cannot be read or written: File too large" in line or "cannot be read or written: No space left" in line
     assert named in line
-    assert kept(project) == before
+    assert kept(lent) == before

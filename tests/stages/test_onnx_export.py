@@ -146,19 +146,6 @@ def test_a_tolerance_that_only_served_queries_break_keeps_the_earlier_graph() ->
     refused(r"differ from PyTorch's by up to 0\.5 on validation queries \(one by one\)")
 
 
-@pytest.mark.parametrize(
-    ("gone", "message"),
-    [
-        ("models/half", "models/half not found; run `dvc repro distill@half`"),
-        ("data/logits/half.safetensors", "not found; run `dvc repro distill@half`"),
-        ("data/clinc", "not found; run `dvc repro fetch-clinc`"),
-    ],
-)
-def test_without_what_it_needs_it_says_what_to_run(half: Path, gone: str, message: str) -> None:
-    (half / gone).rename(half.parent / "elsewhere")
-    refused(message)
-
-
 @pytest.mark.parametrize("opset", [16, 24])
 @pytest.mark.usefixtures("half")
 def test_an_opset_out_of_range_is_refused(overrides: list[str], opset: int) -> None:

@@ -133,19 +133,6 @@ def test_a_graph_in_which_nothing_can_be_fused_is_refused() -> None:
     refused("fusion made no fused operator in models/half-onnx/model.onnx")
 
 
-@pytest.mark.parametrize(
-    ("gone", "message"),
-    [
-        ("models/half-onnx", "models/half-onnx not found; run `dvc repro onnx-export@half`"),
-        ("data/logits/half-onnx.safetensors", "not found; run `dvc repro onnx-export@half`"),
-        ("data/clinc", "not found; run `dvc repro fetch-clinc`"),
-    ],
-)
-def test_without_what_it_needs_it_says_what_to_run(half: Path, gone: str, message: str) -> None:
-    (half / gone).rename(half.parent / "elsewhere")
-    refused(message)
-
-
 @pytest.mark.usefixtures("half")
 def test_what_is_no_method_or_no_model_is_refused() -> None:
     refused("'magic' is no technique of intents.onnx; allowed: dynamic, static", "half", "magic")

@@ -2,7 +2,6 @@
 
 import json
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,13 +20,6 @@ PICTURES = {
     *("sensitivity-dynamic", "sensitivity-static", "reliability", "coverage"),
 }
 OF_MISTAKES = {"intents", "confusions"}  # there only where the variant that is shown makes some
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """A run that fails half-way leaves figures in the process, which ends with it but for these tests."""
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

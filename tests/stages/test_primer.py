@@ -2,13 +2,10 @@
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
-from conftest import compose, contents, run
+from conftest import compose, contents, run, run_in_copy
 from made import read, texts
 
 from intents.core.errors import PipelineError
@@ -19,12 +16,7 @@ PICTURES = {"affine", "weights", "storage", "multiply", "temperature", "gradient
 
 @pytest.fixture(scope="module")
 def written_once(built_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("written") / "project"
-    shutil.copytree(built_once, folder)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.chdir(folder)
-        run(primer)
-    return folder
+    return run_in_copy(built_once, tmp_path_factory.mktemp("written") / "project", primer)
 
 
 @pytest.fixture
@@ -32,12 +24,6 @@ def page(written_once: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The page, with the folder that it was written in as the current one; not to be changed."""
     monkeypatch.chdir(written_once)
     return Path("reports/primer/README.md").read_text()
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def test_pictures_and_page_are_written_and_the_page_shows_each(built_once: Path, written_once: Path, page: str) -> None:
@@ -77,26 +63,6 @@ def test_movement_pruning_is_shown_on_the_student_in_int8(page: str) -> None:
     sparsity = read("reports/pruning/half-movement-layers.json")["encoder.layer.1.output.dense"]
     assert re.search(r"weights of `\w+\.encoder\.layer\.1\.output\.dense` before and after movement pruning", page)
     assert f"\n{100 * (1 - sparsity):.2f} % of them." in page
-
-
-@pytest.mark.parametrize(
-    ("gone", "made_by"),
-    [
-        ("models/half/model.safetensors", "dvc repro distill@half"),
-        ("models/half-torch-dynamic/int8.safetensors", "dvc repro quantize@half-dynamic"),
-        ("models/half-movement/model.safetensors", "dvc repro prune@movement"),
-        ("data/logits/teacher.safetensors", "dvc repro finetune-teacher@teacher"),
-        ("data/logits/half.safetensors", "dvc repro distill@half"),
-        ("data/clinc/validation.jsonl", "dvc repro fetch-clinc"),
-        ("reports/latency.json", "dvc repro benchmark"),
-    ],
-)
-def test_without_what_it_needs_it_says_what_to_run_and_writes_nothing(built: Path, gone: str, made_by: str) -> None:
-    (built / gone).unlink()
-    before = contents(built)
-    with pytest.raises(PipelineError, match=f"{gone} not found; run `{made_by}`"):
-        run(primer)
-    assert contents(built) == before
 
 
 @pytest.mark.usefixtures("project")

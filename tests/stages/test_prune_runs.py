@@ -3,6 +3,7 @@
 import zlib
 from pathlib import Path
 
+import interruption
 import numpy as np
 import pytest
 import yaml
@@ -11,7 +12,6 @@ from made import figures, matrices, pruning_schedule, zeros
 
 from intents.core import techniques
 from intents.core.errors import PipelineError
-from intents.training import trainer
 from stages import prune
 
 METHODS = ("magnitude", "movement", "structured")
@@ -46,19 +46,10 @@ def test_a_run_shorter_than_an_interval_is_pruned_all_the_same(overrides: list[s
 
 @pytest.mark.parametrize("method", ["movement", "structured"])
 def test_an_interrupted_run_goes_on_with_what_it_has_cut_and_ends_with_the_same_bytes(
-    built: Path, built_once: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str
+    built: Path, built_once: Path, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
-    count = iter((1, 2))
-
-    def accuracy(prediction: object, original: object = trainer.accuracy) -> dict[str, float]:
-        if next(count) == 2:
-            raise KeyboardInterrupt
-        return original(prediction)
-
-    with monkeypatch.context() as interrupted:
-        interrupted.setattr(trainer, "accuracy", accuracy)
-        with pytest.raises(KeyboardInterrupt):
-            run(prune, method)
+    with interruption.in_epoch(2), pytest.raises(KeyboardInterrupt):
+        run(prune, method)
     assert outputs(built) == outputs(built_once)
     for made in (f"models/half-{method}/*", f"reports/*/half-{method}.*", f"reports/pruning/half-{method}-*"):
         for path in built.glob(made):
@@ -119,19 +110,3 @@ def test_a_technique_that_params_yaml_does_not_choose_is_refused(project: Path) 
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(PipelineError, match=r"params.yaml has no section `prune.magnitude`"):
         run(prune, "magnitude")
-
-
-@pytest.mark.parametrize(
-    ("gone", "message"),
-    [
-        ("models/half", "models/half not found; run `dvc repro distill@half`"),
-        ("data/logits/teacher.safetensors", "teacher.safetensors not found; run `dvc repro finetune-teacher@teacher`"),
-        ("data/clinc/train.jsonl", "train.jsonl not found; run `dvc repro fetch-clinc`"),
-    ],
-)
-def test_without_what_it_needs_it_says_what_to_run_and_writes_nothing(built: Path, gone: str, message: str) -> None:
-    (built / gone).rename(built / "elsewhere")
-    before = contents(built)
-    with pytest.raises(PipelineError, match=message):
-        run(prune, "movement")
-    assert contents(built) == before

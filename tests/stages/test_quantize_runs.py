@@ -102,26 +102,6 @@ def test_a_model_of_qat_keeps_the_scheme_that_it_was_trained_with(built: Path, o
     assert contents(built) == before
 
 
-@pytest.mark.parametrize(
-    ("model", "method", "maker"),
-    [
-        ("half", "dynamic", "distill@half"),
-        ("half", "static", "distill@half"),
-        ("teacher", "dynamic", "finetune-teacher@teacher"),
-        ("half-qat", "static", "qat@half"),
-        ("half-structured", "static", "prune@structured"),
-    ],
-)
-def test_without_its_model_it_says_what_to_run_and_writes_nothing(
-    built: Path, model: str, method: str, maker: str
-) -> None:
-    (built / "models" / model).rename(built / "elsewhere")
-    before = contents(built)
-    with pytest.raises(PipelineError, match=f"models/{model} not found; run `dvc repro {maker}`"):
-        run(quantize, model, method)
-    assert contents(built) == before
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_layer_that_there_is_not_is_refused(built: Path, overrides: list[str], method: str) -> None:
     compose(*overrides, f"quantize.{method}.float_layers=[head]")

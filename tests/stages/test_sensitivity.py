@@ -99,22 +99,6 @@ def test_what_may_change_and_what_is_worth_excluding_are_those_of_the_settings(o
 
 
 @pytest.mark.parametrize(
-    ("gone", "message"),
-    [
-        ("models/half-onnx", "models/half-onnx not found; run `dvc repro onnx-export@half`"),
-        ("data/logits/half-onnx.safetensors", "not found; run `dvc repro onnx-export@half`"),
-        ("data/clinc", "not found; run `dvc repro fetch-clinc`"),
-    ],
-)
-def test_without_what_it_needs_it_says_what_to_run(half: Path, gone: str, message: str) -> None:
-    (half / gone).rename(half.parent / "elsewhere")
-    before = contents(half)
-    with pytest.raises(PipelineError, match=message):
-        run(stage, "static")
-    assert contents(half) == before
-
-
-@pytest.mark.parametrize(
     ("setting", "allowed"), [("queries=0", "a whole number, 1 or more"), ("worth=2", "a number from 0 to 1")]
 )
 def test_a_setting_that_cannot_be_is_refused(project: Path, overrides: list[str], setting: str, allowed: str) -> None:

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import interruption
 import numpy as np
 import pandas
 import pytest
@@ -29,24 +30,6 @@ RUNS = {
     "half-movement": ("prune", "movement"),
 }
 SHORT = ("run.precision=fp32", "teacher.epochs=2", "distill.epochs=1", "prune.movement.epochs=1")
-
-INTERRUPTED = """
-from intents.core import errors
-from intents.training import trainer
-from stages import distill
-
-original, evaluations = trainer.accuracy, iter((1, 2))
-
-
-def accuracy(prediction):
-    if next(evaluations) == 2:
-        raise KeyboardInterrupt
-    return original(prediction)
-
-
-trainer.accuracy = accuracy
-errors.run_program(lambda: distill.main("half"))
-"""
 
 
 def launched(folder: Path, python: Path, *words: str) -> list[tuple[int, str]]:
@@ -142,10 +125,10 @@ def test_an_interrupted_run_goes_on_in_two_processes_and_ends_with_the_same_byte
     for name in ("data/clinc", "data/logits", "models/teacher"):
         shutil.copytree(built_once / name, whole / name)
     shutil.copy(built_once / "params.yaml", whole)
-    (whole / "interrupted.py").write_text(INTERRUPTED)
+    shutil.copy(interruption.__file__, whole)
     cut = Path(shutil.copytree(whole, tmp_path / "cut"))
     assert [status for status, _ in launched(whole, warm / "python", "stages.distill", "half")] == [0, 0]
-    ends = launched(cut, warm / "python", "interrupted")
+    ends = launched(cut, warm / "python", "interruption")
     assert [status for status, _ in ends] == [130, 130]
     assert [told.count("interrupted; run the same command again") for _, told in ends] == [1, 0]
     assert not (cut / "models/half").exists()

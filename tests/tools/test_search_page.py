@@ -1,11 +1,8 @@
 """page: the table, the pictures and the page of a search."""
 
-from collections.abc import Iterator
-
 import optuna
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
@@ -51,12 +48,6 @@ def study() -> optuna.Study:
 @pytest.fixture
 def trials(study: optuna.Study) -> pd.DataFrame:
     return page.table(study)
-
-
-@pytest.fixture(autouse=True)
-def closed_figures() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def test_the_table_has_the_finished_trials(trials: pd.DataFrame) -> None:

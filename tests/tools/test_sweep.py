@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from conftest import ROOT, run_tool
 from dvc.exceptions import FileMissingError
-from matplotlib import pyplot as plt
 from safetensors.numpy import save
 
 from intents.core.errors import PipelineError, run_program
@@ -42,7 +41,6 @@ def test_layers_are_drawn_too() -> None:
     table = pd.DataFrame({"experiment": ["a", "b"], "student.half.layers": ["[1, 3, 5]", "[0, 2, 4]"], "m": [0.5, 0.6]})
     figure = sweeps.picture(table, ["student.half.layers"], "m", ["a"])
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["[1, 3, 5]", "[0, 2, 4]"]
-    plt.close(figure)
 
 
 @pytest.mark.parametrize(

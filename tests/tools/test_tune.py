@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import optuna
 import pandas as pd
 import pytest
+import searches
 import yaml
 from conftest import ROOT, compose, contents, run, run_tool
 from optuna.trial import FrozenTrial
@@ -24,7 +25,6 @@ from intents.core import files, paths, settings
 from intents.core.errors import PipelineError
 from intents.data import logits
 from intents.training.distillation import Distillation
-from intents.training.finite import diverged
 from stages import distill
 from tools import tune
 from tools.search import config, trials
@@ -52,18 +52,8 @@ CONFIG = {
 
 
 def configure(**changes: object) -> None:
-    """conf/tune.yaml of the tests with some values changed, as {"search.trials": 3}; None takes a key away."""
-    content = yaml.safe_load(yaml.safe_dump(CONFIG))
-    for path, value in changes.items():
-        *sections, key = path.split(".")
-        target = content
-        for section in sections:
-            target = target[section]
-        if value is None:
-            del target[key]
-        else:
-            target[key] = value
-    files.write_text(config.CONFIG, yaml.safe_dump(content, sort_keys=False))
+    """conf/tune.yaml of the tests with some values changed."""
+    searches.write(config.CONFIG, CONFIG, changes)
 
 
 @pytest.fixture
@@ -353,15 +343,7 @@ def test_a_trial_that_diverges_is_told_and_the_others_go_on(
     searched: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     configure(**{"search.startup": 1, "search.trials": 3})
-    count = iter(range(3))
-
-    def distilled(*arguments: object, original: Callable[..., object] = trials.distil, **more: object) -> object:
-        if next(count) in failing:
-            raise diverged(arguments[4], "the loss is nan in step 1")
-        return original(*arguments, **more)
-
-    monkeypatch.setattr(trials, "distil", distilled)
-    failing = (0, 1)
+    monkeypatch.setattr(trials, "distil", searches.diverging(trials.distil, 0, 1, 3, 4))
     with caplog.at_level("INFO"):
         run_tool(tune, monkeypatch)
     told = [message for message in caplog.messages if "done" in message]
@@ -374,7 +356,6 @@ def test_a_trial_that_diverges_is_told_and_the_others_go_on(
     assert "3 trials, 1 complete, 0 pruned and 2 diverged" in (tune.REPORT / "README.md").read_text()
     assert not list(Path("data/.training").glob("*"))
 
-    count, failing = iter(range(2)), (0, 1)
     with pytest.raises(PipelineError, match=r"all 2 trials of study 'other' diverged; lower `distill.learning_rate`"):
         run_tool(tune, monkeypatch, "--study", "other", "--trials", "2")
 

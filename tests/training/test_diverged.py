@@ -1,5 +1,7 @@
 """A training that diverges ends there, in a line that has the settings; nothing of it is written."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,31 +45,27 @@ def model(tiny_checkpoint: Path) -> PreTrainedModel:
     return checkpoints.load_classifier(tiny_checkpoint, INTENTS)
 
 
+@pytest.fixture
+def train(data: Corpus, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Callable:
+    """A training of two epochs on those rows, to be called."""
+    rows = {split: encode(data, split, tokenizer) for split in ("train", "validation")}
+    schedule = parse(Schedule, SCHEDULE, "teacher")
+    return partial(trainer.train, model, tokenizer, **rows, schedule=schedule, run=RUN, scratch=tmp_path / "run")
+
+
 @pytest.mark.parametrize("value", NOWHERE)
-def test_a_loss_that_is_not_finite_ends_the_training_with_the_learning_rate(
-    data: Corpus, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, value: float
-) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training_with_the_learning_rate(train: Callable, value: float) -> None:
     def loss(outputs: dict[str, torch.Tensor], *_: object, **__: object) -> torch.Tensor:
         return outputs["logits"].sum() * value
 
-    rows = {split: encode(data, split, tokenizer) for split in ("train", "validation")}
-    schedule = parse(Schedule, SCHEDULE, "teacher")
     with pytest.raises(PipelineError, match=r"diverged: the loss is (nan|-?inf) in step 1\. .*`learning_rate` 0\.001"):
-        trainer.train(model, tokenizer, **rows, schedule=schedule, run=RUN, scratch=tmp_path / "run", loss=loss)
+        train(loss=loss)
 
 
-def test_so_does_a_loss_that_is_not_finite_in_another_process(
-    data: Corpus,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_so_does_a_loss_that_is_not_finite_in_another_process(train: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(together, "mean", lambda loss: loss * np.inf)  # over the processes
-    rows = {split: encode(data, split, tokenizer) for split in ("train", "validation")}
-    schedule = parse(Schedule, SCHEDULE, "teacher")
     with pytest.raises(PipelineError, match=r"diverged: the loss is inf in step 1\."):
-        trainer.train(model, tokenizer, **rows, schedule=schedule, run=RUN, scratch=tmp_path / "run")
+        train()
 
 
 def test_so_does_a_distillation_and_names_its_temperature(
@@ -80,13 +78,8 @@ def test_so_does_a_distillation_and_names_its_temperature(
 
 
 def test_weights_that_break_in_the_last_step_are_found_on_validation(
-    data: Corpus,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    train: Callable, model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = {split: encode(data, split, tokenizer) for split in ("train", "validation")}
     original = trainer.FiniteTrainer.evaluate
 
     def evaluate(self: trainer.FiniteTrainer, *inputs: object, **more: object) -> dict[str, float]:
@@ -96,9 +89,7 @@ def test_weights_that_break_in_the_last_step_are_found_on_validation(
 
     monkeypatch.setattr(trainer.FiniteTrainer, "evaluate", evaluate)
     with pytest.raises(PipelineError, match=r"diverged: the loss on validation is nan"):
-        trainer.train(
-            model, tokenizer, **rows, schedule=parse(Schedule, SCHEDULE, "teacher"), run=RUN, scratch=tmp_path / "run"
-        )
+        train()
 
 
 def test_every_training_goes_by_that_trainer() -> None:

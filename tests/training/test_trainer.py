@@ -6,6 +6,7 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import interruption
 import pytest
 import torch
 from conftest import ROOT, contents, program
@@ -84,24 +85,6 @@ def test_another_version_of_a_library_is_another_run(monkeypatch: pytest.MonkeyP
 
 # A stage of the project, cut off, then its code edited.
 
-INTERRUPTED = """
-from intents.core import errors
-from intents.training import trainer
-from stages import distill
-
-original, evaluations = trainer.accuracy, iter((1, 2))
-
-
-def accuracy(prediction):
-    if next(evaluations) == 2:
-        raise KeyboardInterrupt
-    return original(prediction)
-
-
-trainer.accuracy = accuracy
-errors.run_program(lambda: distill.main("half"))
-"""
-
 
 @pytest.fixture(scope="module")
 def interrupted(built_once: Path, warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -114,8 +97,8 @@ def interrupted(built_once: Path, warm: Path, tmp_path_factory: pytest.TempPathF
     shutil.copy(built_once / "params.yaml", folder)
     for name in ("intents", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "interrupted.py").write_text(INTERRUPTED)
-    done = program(folder, "interrupted", python=warm / "python", PYTHONPATH=str(folder))
+    shutil.copy(interruption.__file__, folder)
+    done = program(folder, "interruption", python=warm / "python", PYTHONPATH=str(folder))
     assert done.returncode == 130, done.stderr
     (checkpoint,) = (folder / "data/.training").glob("half-*/checkpoint-*")
     assert json.loads((checkpoint / "trainer_state.json").read_text())["epoch"] == 1
