@@ -84,7 +84,7 @@ def test_the_report_sets_the_control_against_the_student_that_it_is_a_control_of
 
 
 @pytest.mark.parametrize("best", ["half-ort-static", "teacher-onnx", "teacher"])
-@pytest.mark.usefixtures("built")
+@pytest.mark.usefixtures("built", "quick")
 def test_wrong_answers_and_intents_are_those_of_the_teacher_and_of_the_variant_looked_at(best: str) -> None:
     """With thresholds so high that there are wrong answers."""
     rows = read("reports/benchmark.json")["variants"]
