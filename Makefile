@@ -85,8 +85,8 @@ sweep: ALPHAS ?= 0.1,0.5
 sweep: setup ## distill with each of TEMPERATURES and ALPHAS, as experiments NAME-1, NAME-2, ... (default distill)
 	python -m tools.sweep --name $(or $(NAME),distill) distill.temperature=$(TEMPERATURES) distill.alpha=$(ALPHAS)
 
-levers: setup ## what each thing that made the narrow students better is worth (conf/levers.yaml), as experiments
-	python -m tools.levers
+levers: setup ## what each thing that made a narrow student better is worth; or the teacher (CONFIG=teacher_levers)
+	python -m tools.levers $(if $(CONFIG),--config $(CONFIG))
 
 tune: setup ## search distill's settings (conf/tune.yaml), or shapes (CONFIG=shapes); goes on where it was stopped
 	python -m tools.tune $(if $(CONFIG),--config $(CONFIG))

@@ -1,11 +1,12 @@
-"""levers: what each thing that made a student better is worth, by an experiment that leaves it out alone.
+"""levers: what each thing that made a model better is worth, by an experiment that leaves it out alone.
 
-python -m tools.levers
+python -m tools.levers                            of a student: conf/levers.yaml
+python -m tools.levers --config teacher_levers    of the teacher: conf/teacher_levers.yaml
 
-In:  conf/levers.yaml: what is left out, by which overrides.
-Out: reports/levers/: a table, a picture, and levers.csv. The experiments NAME-1, NAME-2, ... are DVC's, as those of a
-     sweep are; the same command goes on after Ctrl-C. Only the student's training and what it needs is run, and all is
-     judged on validation.
+In:  conf/CONFIG.yaml: what is left out, by which overrides.
+Out: reports/NAME/, NAME being what CONFIG.yaml says: a table, a picture, and levers.csv. The experiments NAME-1 and so
+     on are DVC's, as those of a sweep are; the same command goes on after Ctrl-C. Only the model's training and what
+     it needs is run, and all is judged on validation.
 """
 
 from collections.abc import Mapping
@@ -13,16 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import dvc.api
 import numpy as np
 import pandas as pd
-from dvc.exceptions import DvcException
 from matplotlib import pyplot as plt
 from matplotlib import style
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from safetensors.numpy import load
 from yaml import YAMLError
 
 from intents.core import files, paths, settings
@@ -35,10 +33,9 @@ from intents.evaluation.threshold import OutOfScope, expected_accuracy
 from intents.reports import style as pictures
 from intents.reports.markdown import percent, points, render
 from intents.reports.markdown import table as markdown_table
-from tools import params, programs, sweep
+from tools import experiments, params, programs, sweep
 
-CONFIG = Path("conf/levers.yaml")
-REPORT = paths.REPORTS / "levers"
+CONFIGS = Path("conf")
 TEMPLATES = Path(__file__).parent / "templates"
 ALL = "(all of them)"
 SAMPLES, SEED = 10_000, 0  # of the bootstrap
@@ -47,10 +44,10 @@ DPI = 120
 
 @dataclass(frozen=True, kw_only=True)
 class Levers:
-    """conf/levers.yaml."""
+    """conf/levers.yaml and conf/teacher_levers.yaml."""
 
     name: str
-    student: str
+    model: str  # whose training is repeated: a student, or `teacher`
     everywhere: list[str]  # overrides of all experiments
     without: dict[str, list[str]]  # what is left out: by these overrides
     seeds: list[int]  # of further trainings with all of them
@@ -58,7 +55,8 @@ class Levers:
     @property
     def experiments(self) -> dict[str, list[str]]:
         """The overrides of each experiment, in order: all levers, without one each, and all with other seeds."""
-        again = [[f"student.{self.student}.seed={seed}"] for seed in self.seeds]
+        key = "run.seed" if self.model == TEACHER else f"student.{self.model}.seed"
+        again = [[f"{key}={seed}"] for seed in self.seeds]
         changes = [[], *self.without.values(), *again]
         return {f"{self.name}-{place}": [*self.everywhere, *own] for place, own in enumerate(changes, 1)}
 
@@ -67,9 +65,14 @@ class Levers:
         """What each experiment goes without, in the same order."""
         return [ALL, *self.without, *(f"{ALL}, seed {seed}" for seed in self.seeds)]
 
+    @property
+    def stage(self) -> str:
+        """The stage that trains the model."""
+        return f"finetune-teacher@{TEACHER}" if self.model == TEACHER else f"distill@{self.model}"
 
-def read(path: Path = CONFIG) -> Levers:
-    """conf/levers.yaml, every override tried.
+
+def read(path: Path) -> Levers:
+    """What a file of conf/ says, every override tried.
 
     Raises:
         PipelineError: it is not there, a value in it is not allowed, or an override does not compose.
@@ -83,14 +86,14 @@ def read(path: Path = CONFIG) -> Levers:
         raise PipelineError(f"`name` in {path} is {found.name[:40]!r}; allowed: that of a sweep, such as levers")
     for overrides in found.experiments.values():
         composed = params.composed(params.main_config(), overrides)
-        if found.student not in composed["student"]:
-            allowed = ", ".join(composed["student"])
-            raise PipelineError(f"`student` in {path} is {found.student!r}; allowed: {allowed}")
+        if found.model not in (TEACHER, *composed["student"]):
+            allowed = ", ".join((TEACHER, *composed["student"]))
+            raise PipelineError(f"`model` in {path} is {found.model!r}; allowed: {allowed}")
     return found
 
 
 class Judged(NamedTuple):
-    """What one experiment's student makes of validation."""
+    """What one experiment's model makes of validation."""
 
     right: np.ndarray  # by arg-max, bool, (queries,)
     right_with_rule: np.ndarray  # with cross-fitted thresholds
@@ -110,17 +113,6 @@ def judge(answers: np.ndarray, teacher: np.ndarray, labels: np.ndarray, rule: Ou
         expected_accuracy(given, labels, answers.shape[1] - 1, rule.rate),
         float(np.square(answers - teacher).mean()),
     )
-
-
-def answered(levers: Levers, experiment: str) -> np.ndarray:
-    """The validation logits that an experiment left in DVC's cache."""
-    try:
-        content = dvc.api.read(logits.path(levers.student).as_posix(), rev=experiment, mode="rb")
-    except (DvcException, OSError) as error:
-        raise PipelineError(
-            f"the logits of {experiment} cannot be read: {' '.join(str(error).split())[:120]}"
-        ) from None
-    return load(content)["validation"]
 
 
 def compared(levers: Levers, judged: Mapping[str, Judged], outside: np.ndarray, rate: float) -> pd.DataFrame:
@@ -158,7 +150,7 @@ def compared(levers: Levers, judged: Mapping[str, Judged], outside: np.ndarray, 
 def picture(table: pd.DataFrame) -> Figure:
     """By what is left out: the points that it costs, with their intervals."""
     rows = table.iloc[1:].iloc[::-1]
-    figure, axes = plt.subplots(figsize=(8, 1.4 + 0.36 * len(rows)))
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.36 * len(rows)))
     heights = np.arange(len(rows))
     for shift, (name, prefix), colour in zip((0.15, -0.15), KINDS.items(), (pictures.RED, "black"), strict=True):
         middle = 100 * rows[f"{prefix}difference"]
@@ -166,7 +158,7 @@ def picture(table: pd.DataFrame) -> Figure:
         axes.errorbar(middle, heights + shift, xerr=ends, fmt="o", markersize=4, color=colour, label=name, capsize=2)
     axes.axvline(0, color="grey", linewidth=1)
     axes.set_yticks(heights, [label.removeprefix(f"{ALL}, ") for label in rows["without"]])
-    axes.set_xlabel("points of accuracy on validation, against all levers (95 % intervals)")
+    axes.set_xlabel("points of accuracy on validation (95 % intervals)")
     axes.set_title("What is lost without it")
     axes.legend(fontsize=9, loc="lower left")
     return figure
@@ -175,10 +167,11 @@ def picture(table: pd.DataFrame) -> Figure:
 KINDS = {"by arg-max": "", "with the rule": "rule_"}  # of an accuracy: how its columns begin
 
 
-def write(table: pd.DataFrame, levers: Levers, queries: int, outside: int) -> None:
-    """reports/levers/: levers.csv, levers.png and README.md.
+def write(table: pd.DataFrame, levers: Levers, config: Path, queries: int, outside: int) -> Path:
+    """reports/NAME/: levers.csv, levers.png and README.md, the page whose path is returned.
 
     Args:
+        config: the file of `levers`.
         queries, outside: of validation, and those of them out of scope.
     """
     cells = []
@@ -188,21 +181,22 @@ def write(table: pd.DataFrame, levers: Levers, queries: int, outside: int) -> No
             for kind in KINDS.values()
         ]
         accuracies = [percent(row["accuracy"]), percent(row["expected_accuracy_with_rule"])]
-        cells.append(
-            [row["without"], accuracies[0], differences[0], accuracies[1], differences[1], f"{row['error']:.3f}"]
-        )
-    header = ["without", "by arg-max", "points", "with the rule", "points", "squared error"]
+        error = [] if levers.model == TEACHER else [f"{row['error']:.3f}"]
+        cells.append([row["without"], accuracies[0], differences[0], accuracies[1], differences[1], *error])
+    header = ["without", "by arg-max", "points", "with the rule", "points", "squared error"][: len(cells[0])]
     again = table[table["without"].str.startswith(ALL)]
     spreads = {name: float(again[name].std(ddof=1)) for name in ("accuracy", "expected_accuracy_with_rule")}
     style.use(pictures.STYLE)
-    with files.new_folder(REPORT) as folder:
+    report = paths.REPORTS / levers.name
+    with files.new_folder(report) as folder:
         table.round(6).to_csv(folder / "levers.csv", index=False, lineterminator="\n")
         pictures.save(picture(table), folder / "levers.png", DPI)
         text = render(
             "levers.md.j2",
             TEMPLATES,
-            student=levers.student,
-            config=CONFIG,
+            model=levers.model,
+            is_student=levers.model != TEACHER,
+            config=config,
             table=markdown_table(header, cells),
             everywhere=", ".join(f"`{override}`" for override in levers.everywhere),
             overrides={label: ", ".join(f"`{one}`" for one in own) for label, own in levers.without.items()},
@@ -212,20 +206,23 @@ def write(table: pd.DataFrame, levers: Levers, queries: int, outside: int) -> No
             outside=outside,
         )
         files.write_text(folder / "README.md", text)
+    return report / "README.md"
 
 
 def main() -> None:
-    Parser("tools.levers", __doc__).parse_args()
-    levers = read()
+    parser = Parser("tools.levers", __doc__)
+    parser.add_argument("--config", default="levers", help="a file of conf/, without its .yaml (default levers)")
+    config = CONFIGS / f"{parser.parse_args().config}.yaml"
+    levers = read(config)
     programs.check_path(Path.cwd().resolve())
-    sweep.run(levers.name, levers.experiments, f"distill@{levers.student}")
+    sweep.run(levers.name, levers.experiments, levers.stage)
     data, rule = Corpus(), settings.load(OutOfScope, "out_of_scope")
     labels, teacher = data.labels("validation"), logits.load(TEACHER)["validation"]
     outside = labels == data.intents.out_of_scope
-    judged = {name: judge(answered(levers, name), teacher, labels, rule) for name in levers.experiments}
+    answers = {name: experiments.answered(levers.model, name) for name in levers.experiments}
+    judged = {name: judge(logits_of, teacher, labels, rule) for name, logits_of in answers.items()}
     table = compared(levers, judged, outside, rule.rate if outside.any() else 0.0)
-    write(table, levers, len(labels), int(outside.sum()))
-    print((REPORT / "README.md").read_text(encoding="utf-8"))
+    print(write(table, levers, config, len(labels), int(outside.sum())).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

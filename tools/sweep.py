@@ -16,20 +16,14 @@ import time
 from collections import Counter
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import dvc.api
-import pandas as pd
-from dvc.exceptions import DvcException
-from safetensors.numpy import load
 from tqdm import tqdm
 
 from intents.core import files, paths, reading
 from intents.core.errors import Parser, PipelineError, run_program
-from intents.data import logits
-from intents.data.corpus import Corpus
-from tools import params, programs
-from tools.search.sweeps import Outcomes, first_of, swept, write
+from tools import experiments, params, programs
+from tools.search.sweeps import first_of, swept, write
 
 SWEEP = paths.REPORTS / "sweep"
 # A line of `dvc queue status`: revision, name, time, state. And its last one.
@@ -38,7 +32,6 @@ WORKERS = re.compile(r"Worker status: (?P<active>\d+) active, (?P<idle>\d+) idle
 POLL_S = 5  # a look at the queue takes a second of a core
 MISSED = 10  # looks in a row that may find no worker: a busy one does not always answer
 FINISHED = ("Success", "Failed")
-ROUNDED = 1e-5  # within which two figures are the same one, rounded
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RECORDS = paths.DATA / ".sweep"  # NAME.json: what a sweep was asked, and the revisions that were queued for it
 
@@ -56,18 +49,11 @@ def queue(name: str, overrides: list[str], target: str) -> None:
     programs.dvc("exp", "run", "--queue", "--name", name, *settings, target)
 
 
-def belongs(experiment: str | None, name: str) -> bool:
-    """Whether an experiment belongs to the sweep `name`; DVC gives the experiment's name if it has one.
-
-    kd-1 belongs to the sweep kd; kd-big-1 belongs to kd-big.
-    """
-    return re.fullmatch(rf"{re.escape(name)}-\d+", experiment or "") is not None
-
-
 def look(name: str) -> Queue:
     """The tasks of the sweep `name` that DVC's queue remembers, and how many workers answer."""
     shown = programs.dvc("queue", "status", capture=True)
-    found = [line for line in map(TASK.fullmatch, shown.splitlines()) if line and belongs(line["name"], name)]
+    lines = filter(None, map(TASK.fullmatch, shown.splitlines()))
+    found = [line for line in lines if experiments.belongs(line["name"], name)]
     workers = WORKERS.search(shown)
     return Queue(
         {task["revision"]: task["state"] for task in found},
@@ -121,7 +107,7 @@ def run(name: str, asked: Mapping[str, list[str]], target: str) -> Counter[str]:
         known is not None
         and known["queued"]
         and set(known["queued"]) <= set(tasks)
-        and (under_way(tasks) or there(name))
+        and (under_way(tasks) or experiments.there(name))
     ):
         if {key: known[key] for key in told} != told:
             raise PipelineError(
@@ -158,11 +144,6 @@ def under_way(tasks: Mapping[str, str]) -> bool:
     return any(state not in FINISHED for state in tasks.values())
 
 
-def there(name: str) -> bool:
-    """Whether the sweep has experiments; the queue remembers its tasks also after they were removed."""
-    return any(belongs(shown["Experiment"], name) for shown in dvc.api.exp_show())
-
-
 def state() -> str:
     """A digest of what experiments start from: the commit, and what differs from it; the reports aside."""
     told = [
@@ -170,49 +151,6 @@ def state() -> str:
         for words in (["rev-parse", "HEAD"], ["diff", "HEAD", "--", ".", ":!reports"])
     ]
     return files.sha256(b"".join(told))
-
-
-def collect(name: str, keys: list[str], metric: str) -> pd.DataFrame:
-    """A row per experiment that succeeded: its name, the swept keys and the metric."""
-    rows = []
-    for shown in dvc.api.exp_show():
-        if not belongs(shown["Experiment"], name):
-            continue
-        rows.append({"experiment": shown["Experiment"]} | {key: _column(shown, key) for key in (*keys, metric)})
-    if not rows:
-        raise PipelineError(f"no experiment {name}-1, {name}-2, ... succeeded; `dvc queue status` tells of them")
-    return pd.DataFrame(rows).sort_values(keys, ignore_index=True)
-
-
-def _column(shown: dict[str, Any], key: str) -> Any:
-    """DVC puts the file's name before a key that stands in several files."""
-    found = [column for column in shown if column == key or column.endswith(f":{key}")]
-    if not found:
-        raise PipelineError(f"the experiments have no `{key}`; among what they have: {', '.join(sorted(shown))}")
-    return shown[found[0]]
-
-
-def outcomes(table: pd.DataFrame, metric: str) -> Outcomes:
-    """By experiment, which validation queries its student answers rightly by arg-max, from the logits in DVC's cache.
-
-    Returns:
-        Nothing where the metric is another one, or where the logits are not here: then nothing is told apart.
-    """
-    student, _, measure = metric.partition(".")
-    if measure != "validation.accuracy":
-        return {}
-    labels = Corpus().labels("validation")
-    found = {}
-    for name, accuracy in zip(table["experiment"], table[metric], strict=True):
-        try:
-            content = dvc.api.read(logits.path(student).as_posix(), rev=name, mode="rb")
-        except (DvcException, OSError):
-            return {}
-        right = load(content)["validation"].argmax(axis=1) == labels
-        if abs(right.mean() - accuracy) > ROUNDED:  # of other queries, or of another data set
-            return {}
-        found[name] = right
-    return found
 
 
 def main() -> None:
@@ -238,9 +176,9 @@ def main() -> None:
     student = params.composed(params.main_config(), fixed)["variants"]["student"]
     metric = arguments.metric or f"{student}.validation.accuracy"
     run(arguments.name, {arguments.name: arguments.override}, arguments.target or f"distill@{student}")
-    table = collect(arguments.name, keys, metric)
+    table = experiments.collect(arguments.name, keys, metric)
     folder = SWEEP / arguments.name
-    write(folder, table, keys, metric, sys.argv[1:], outcomes(table, metric))
+    write(folder, table, keys, metric, sys.argv[1:], experiments.outcomes(table, metric))
     print((folder / "README.md").read_text(encoding="utf-8"))
 
 

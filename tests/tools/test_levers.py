@@ -1,5 +1,6 @@
 """levers: one experiment for each thing left out, and its differences, query by query."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,6 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, run_tool
-from dvc.exceptions import FileMissingError
-from safetensors.numpy import save
 
 from intents.core.errors import PipelineError
 from intents.evaluation.threshold import OutOfScope
@@ -17,7 +16,7 @@ from tools.levers import Levers
 
 SMALL = Levers(
     name="kd",
-    student="slim",
+    model="slim",
     everywhere=["augment.number=5"],
     without={"emphasis": ["student.slim.emphasis=0.0"], "common words": ["student.slim.vocabulary.common=0"]},
     seeds=[1, 2],
@@ -56,9 +55,11 @@ def test_each_experiment_leaves_out_one_thing_and_the_others_repeat_the_training
     assert len(SMALL.labels) == 5
 
 
-def test_the_projects_own_file_composes_and_names_no_lever_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["levers", "teacher_levers"])
+def test_the_projects_own_files_compose_and_name_no_lever_twice(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(ROOT)
-    found = levers.read()
+    found = levers.read(levers.CONFIGS / f"{name}.yaml")
+    assert found.name == name  # what its page, reports/NAME/, is called
     changed = list(found.experiments.values())
     assert len({tuple(overrides) for overrides in changed}) == len(changed) == len(found.labels)
 
@@ -66,7 +67,7 @@ def test_the_projects_own_file_composes_and_names_no_lever_twice(monkeypatch: py
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"student": "nobody"}, "`student` in .*/levers.yaml is 'nobody'; allowed: half"),
+        ({"model": "nobody"}, "`model` in .*/levers.yaml is 'nobody'; allowed: teacher, half"),
         ({"name": "a/b"}, "`name` in .*/levers.yaml is 'a/b'"),
         ({"without": {"x": ["student.slim.nothing=1"]}}, "conf/ does not compose: .*nothing"),
         ({"seeds": ["one"]}, r"`levers.seeds\[0\]` is 'one'; allowed: a list of whole numbers"),
@@ -77,7 +78,7 @@ def test_what_is_wrong_in_the_file_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], message: str
 ) -> None:
     path = tmp_path / "levers.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load((ROOT / levers.CONFIG).read_text()) | change))
+    path.write_text(yaml.safe_dump(yaml.safe_load((ROOT / "conf/levers.yaml").read_text()) | change))
     monkeypatch.chdir(ROOT)
     with pytest.raises(PipelineError, match=message):
         levers.read(path)
@@ -101,32 +102,43 @@ def test_differences_are_paired_over_the_queries(labels: np.ndarray) -> None:
 def test_the_page_has_a_row_for_each_and_says_what_was_left_out(
     labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(levers, "REPORT", tmp_path / "levers")
+    monkeypatch.setattr(levers.paths, "REPORTS", tmp_path)
     table = levers.compared(SMALL, judged(labels, [[0], [0, 1], [2], [3], []]), labels == 3, RULE.rate)
-    levers.write(table, SMALL, len(labels), 10)
-    assert {path.name for path in (tmp_path / "levers").iterdir()} == {"README.md", "levers.csv", "levers.png"}
-    page = (tmp_path / "levers/README.md").read_text()
+    path = levers.write(table, SMALL, Path("conf/levers.yaml"), len(labels), 10)
+    assert path == tmp_path / "kd/README.md"
+    assert {path.name for path in (tmp_path / "kd").iterdir()} == {"README.md", "levers.csv", "levers.png"}
+    page = path.read_text()
+    assert "| without | by arg-max | points | with the rule | points | squared error |" in page
     assert "| (all of them) | 99.00 % |  | 99.11 % |  |" in page
     assert "| emphasis | 98.00 % | -1.00 [" in page
     assert "- without emphasis: `student.slim.emphasis=0.0`\n- without common words:" in page
     assert "with all levers and 3 seeds, the standard deviation is 0.58 points by arg-max" in page
-    assert len(pd.read_csv(tmp_path / "levers/levers.csv")) == 5
+    assert len(pd.read_csv(tmp_path / "kd/levers.csv")) == 5
 
 
-def test_logits_come_from_the_experiments(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(path: str, rev: str, mode: str) -> bytes:
-        assert (path, mode) == ("data/logits/slim.safetensors", "rb")
-        if rev != "kd-1":
-            raise FileMissingError(path)
-        return save({"validation": np.eye(2, dtype=np.float32)})
+def test_a_teachers_page_has_no_error_against_itself(
+    labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(levers.paths, "REPORTS", tmp_path)
+    own = dataclasses.replace(SMALL, name="own", model="teacher")
+    assert own.experiments["own-5"] == ["augment.number=5", "run.seed=2"]
+    table = levers.compared(own, judged(labels, [[0], [0, 1], [2], [3], []]), labels == 3, RULE.rate)
+    page = levers.write(table, own, Path("conf/teacher_levers.yaml"), len(labels), 10).read_text()
+    assert "`python -m tools.levers --config teacher_levers` of [conf/teacher_levers.yaml]" in page
+    assert "Each row is the teacher trained without one" in page
+    assert "squared error" not in page
 
-    monkeypatch.setattr(levers.dvc.api, "read", read)
-    np.testing.assert_array_equal(levers.answered(SMALL, "kd-1"), np.eye(2))
-    with pytest.raises(PipelineError, match="the logits of kd-2 cannot be read"):
-        levers.answered(SMALL, "kd-2")
 
-
-def test_it_runs_the_students_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ("levers", "distill@slim")),
+        (["--config", "teacher_levers"], ("teacher_levers", "finetune-teacher@teacher")),
+    ],
+)
+def test_it_runs_the_models_training_alone(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], expected: tuple[str, str]
+) -> None:
     class AskedError(Exception):
         pass
 
@@ -136,7 +148,7 @@ def test_it_runs_the_students_training_alone(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sweep, "run", run)
     with pytest.raises(AskedError) as asked:
-        run_tool(levers, monkeypatch)
+        run_tool(levers, monkeypatch, *words)
     name, count, target = asked.value.args
-    assert (name, target) == ("levers", "distill@slim")
-    assert count == len(levers.read().labels)
+    assert (name, target) == expected
+    assert count == len(levers.read(levers.CONFIGS / f"{name}.yaml").labels)

@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, run_tool
-from dvc.exceptions import FileMissingError
-from safetensors.numpy import save
 
 from intents.core.errors import PipelineError, run_program
 from tools import sweep
@@ -41,27 +39,6 @@ def test_layers_are_drawn_too() -> None:
     table = pd.DataFrame({"experiment": ["a", "b"], "student.half.layers": ["[1, 3, 5]", "[0, 2, 4]"], "m": [0.5, 0.6]})
     figure = sweeps.picture(table, ["student.half.layers"], "m", ["a"])
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["[1, 3, 5]", "[0, 2, 4]"]
-
-
-@pytest.mark.parametrize(
-    ("experiment", "expected"),
-    [
-        ("kd-1", True),
-        ("kd-12", True),
-        ("kd-big-1", False),
-        ("kd-1-more", False),
-        ("my-kd-1", False),
-        ("kd", False),
-        (None, False),
-    ],
-)
-def test_experiments_of_a_sweep_are_its_name_and_a_number(experiment: str | None, expected: bool) -> None:
-    assert sweep.belongs(experiment, "kd") is expected
-
-
-def test_a_dot_in_the_name_is_a_dot() -> None:
-    assert sweep.belongs("v1.0-1", "v1.0")
-    assert not sweep.belongs("v1x0-1", "v1.0")
 
 
 def test_another_sweep_leaves_the_reports_of_the_first(tmp_path: Path) -> None:
@@ -116,47 +93,6 @@ def test_of_three_it_says_how_many_are_not_told_apart(tmp_path: Path) -> None:
     table = pd.DataFrame({"experiment": list(right), "k": [1.0, 2.0, 3.0], metric: [o.mean() for o in right.values()]})
     sweeps.write(tmp_path, table, ["k"], metric, ["k=1.0,2.0,3.0"], right)
     assert "1 of the 2 others have an interval that contains zero" in (tmp_path / "README.md").read_text()
-
-
-@pytest.fixture
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """The validation logits of experiments, as DVC would give them; two queries of each of two labels."""
-    found: dict[str, np.ndarray] = {}
-
-    def read(path: str, rev: str, mode: str) -> bytes:
-        assert (path, mode) == ("data/logits/half.safetensors", "rb")
-        if rev not in found:
-            raise FileMissingError(path)
-        return save({"validation": found[rev].astype(np.float32)})
-
-    monkeypatch.setattr(sweep.dvc.api, "read", read)
-    monkeypatch.setattr(sweep, "Corpus", lambda: SimpleNamespace(labels=lambda _: np.array([0, 0, 1, 1])))
-    return found
-
-
-def test_outcomes_are_those_of_the_experiments_logits(cached: dict[str, np.ndarray]) -> None:
-    cached |= {"kd-1": np.eye(2)[[0, 1, 1, 1]], "kd-2": np.eye(2)[[0, 0, 1, 1]]}
-    metric = "half.validation.accuracy"
-    table = pd.DataFrame({"experiment": ["kd-1", "kd-2"], metric: [0.75, 1.0]})
-    assert {name: right.tolist() for name, right in sweep.outcomes(table, metric).items()} == {
-        "kd-1": [True, False, True, True],
-        "kd-2": [True, True, True, True],
-    }
-
-
-@pytest.mark.parametrize(
-    ("metric", "values", "names"),
-    [
-        ("half.size_mb", [0.75, 1.0], ["kd-1", "kd-2"]),  # no share of right answers
-        ("half.validation.accuracy", [0.75, 0.9], ["kd-1", "kd-2"]),  # of other queries than those here
-        ("half.validation.accuracy", [0.75, 1.0], ["kd-1", "kd-3"]),  # not in the cache here
-    ],
-)
-def test_where_the_outcomes_are_not_known_nothing_is_told_apart(
-    cached: dict[str, np.ndarray], metric: str, values: list[float], names: list[str]
-) -> None:
-    cached |= {"kd-1": np.eye(2)[[0, 1, 1, 1]], "kd-2": np.eye(2)[[0, 0, 1, 1]]}
-    assert sweep.outcomes(pd.DataFrame({"experiment": names, metric: values}), metric) == {}
 
 
 STATUS = """Task     Name      Created       Status
@@ -249,12 +185,6 @@ def test_a_queue_that_lists_nothing_is_an_error(queue: list[tuple[str, ...]]) ->
         sweep.wait("other", earlier=())
 
 
-def test_a_sweep_of_which_nothing_succeeded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep.dvc.api, "exp_show", lambda: [{"Experiment": "other-1"}])
-    with pytest.raises(PipelineError, match=r"no experiment kd-1, kd-2, \.\.\. succeeded"):
-        sweep.collect("kd", ["distill.alpha"], "m")
-
-
 def test_what_an_earlier_sweep_of_that_name_left_behind_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = {"old": "Failed", "one": "Success", "two": "Success"}
     monkeypatch.setattr(sweep, "look", lambda _: sweep.Queue(tasks, 1))
@@ -283,7 +213,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamesp
 
     monkeypatch.setattr(sweep, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(sweep, "state", lambda: "as it is")
-    monkeypatch.setattr(sweep, "there", lambda _: seen.there)
+    monkeypatch.setattr(sweep.experiments, "there", lambda _: seen.there)
     monkeypatch.setattr(sweep, "look", lambda _: sweep.Queue(dict(seen.tasks), 1))
     monkeypatch.setattr(sweep, "queue", queue)
     monkeypatch.setattr(sweep, "wait", wait)
