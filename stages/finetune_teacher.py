@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from intents.core import settings, table
+from intents.core import settings
 from intents.core.errors import PipelineError, program
 from intents.core.settings import at_least, between
 from intents.core.variants import TEACHER
@@ -132,8 +132,6 @@ def main(name: str = TEACHER) -> None:
     source = checkpoints.locate(teacher.checkpoint, teacher.package, teacher.revision, teacher.sha256)
     section = "teacher" if name == TEACHER else "second_teacher"
     check(teacher, source, section, converted=name == TEACHER)
-    if not teacher.teaches and table.load().answers == name:  # DVC is not told: it decides only whether this begins
-        raise PipelineError(f"`{section}.teaches` is false, and students learn from `variants.answers`, {name}")
     trainer.seed_everything(run)
     bfloat16 = trainer.in_bfloat16(run)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):

@@ -39,12 +39,20 @@ def check_students(params: Mapping[str, Any]) -> None:
     """Look at the students of a params.yaml as a whole, before a stage runs for any of them.
 
     Raises:
-        PipelineError: one has a name that no student can have, or `variants.student` names none.
+        PipelineError: one has a name that no student can have, `variants.student` names none, or the teacher whose
+            answers they learn does not answer the training queries.
     """
     for name in params.get("student") or ():
         variants.student(str(name))
-    if params.get("variants", {}).get("student", "") is None:
+    rows = params.get("variants", {})
+    if rows.get("student", "") is None:
         raise PipelineError(f"`variants.student` is null, so there is none to prune; allowed: {MAIN_STUDENT}")
+    section = rows.get("teachers", {}).get(rows.get("answers"))
+    if params.get(section, {}).get("teaches") is False:
+        raise PipelineError(
+            f"`{section}.teaches` is false, and students learn the answers of {rows['answers']}, as `variants.answers` "
+            f"says; allowed: `{section}.teaches=true`, or another teacher in `variants.answers`"
+        )
 
 
 def declared() -> list[Variant]:

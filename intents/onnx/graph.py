@@ -15,7 +15,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import optimizer
 
 LEAN = "lean"  # the name of a graph of intents/onnx/lean.py
-SOFTMAX = ".softmax"  # how the names of its softmaxes over tokens end
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes which module a node comes from
 
 

@@ -22,7 +22,7 @@ from torch import nn
 from transformers import BertForSequenceClassification
 
 from intents.core.errors import PipelineError
-from intents.onnx.graph import LEAN, SOFTMAX
+from intents.onnx.graph import LEAN
 
 MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's fused operators
 ACTIVATIONS = ("gelu",)
@@ -234,7 +234,7 @@ def _weights(write: _Writer, name: str, asked: str, states: str, mask: str) -> s
         hidden = write.node("Mul", f"{name}.hidden", [padding, much])
         rows = write.node("Unsqueeze", f"{name}.hidden.rows", [hidden, write.constant(f"{name}.mask_axis", [1])])
         scores = write.node("Add", f"{name}.masked", [scores, rows])
-    return write.node("Softmax", name + SOFTMAX, [scores], axis=-1)
+    return write.node("Softmax", f"{name}.softmax", [scores], axis=-1)
 
 
 def _own(write: _Writer, name: str, part: Any, mixed: str, keepdims: int) -> str:

@@ -148,9 +148,8 @@ def _outputs(node: onnx.NodeProto, count: int) -> list[str]:
 def _scores(write: _Writer, node: onnx.NodeProto) -> None:
     """queries · keysᵀ, (batch, heads, sequence): what the first token of a lean graph takes its softmax of."""
     queries, keys = node.input
-    if _attribute(node, "transB", 0):
-        keys = write.node("Transpose", f"{node.name}.turned", [keys], perm=(0, 2, 1))
-    scores = write.node("MatMul", f"{node.name}.product", [queries, keys])
+    turned = write.node("Transpose", f"{node.name}.turned", [keys], perm=(0, 2, 1))
+    scores = write.node("MatMul", f"{node.name}.product", [queries, turned])
     hidden = write.node("Squeeze", f"{node.name}.hidden", [write.mask(), write.constant("mask.heads", [1])])
     write.node("Add", node.name, [scores, hidden], node.output[0])
 

@@ -44,8 +44,6 @@ FEEDS = {
     "deploy": set(),
 }
 FEEDS["onnx-export@half"] |= {"sensitivity@static"}
-# What decides only whether a stage begins, so that DVC is not told: a second teacher that is to teach must say so.
-AHEAD = {"finetune-teacher": {"variants"}}
 DECLARED: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PACKAGES = ("intents", "stages", "tools")
 
@@ -114,8 +112,7 @@ def sections_read(stage: str) -> set[str]:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.load"
     ]
     named = [ast.unparse(call.args[1]) if not isinstance(call.args[1], ast.Name) else "*" for call in calls]
-    found = {re.sub(r"\{.*?\}", "*", name.lstrip("f").strip("\"'")) for name in named}
-    return found - AHEAD.get(stage.split("@")[0], set())
+    return {re.sub(r"\{.*?\}", "*", name.lstrip("f").strip("\"'")) for name in named}
 
 
 def sections_declared(stage: str) -> set[str]:

@@ -29,6 +29,7 @@ RUNS = {
     "half": ("distill", "half"),
     "half-movement": ("prune", "movement"),
 }
+LIMIT_S = 300  # they take seconds; one that has lost the other would wait for it for half an hour
 SHORT = ("run.precision=fp32", "teacher.epochs=2", "distill.epochs=1", "prune.movement.epochs=1")
 
 
@@ -49,7 +50,11 @@ def launched(folder: Path, python: Path, *words: str) -> list[tuple[int, str]]:
         )
         for number in (0, 1)
     ]
-    told = [process.communicate()[1] for process in started]
+    try:
+        told = [process.communicate(timeout=LIMIT_S)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
     return [(process.returncode, text) for process, text in zip(started, told, strict=True)]
 
 
