@@ -75,7 +75,8 @@ def test_unlabelled_queries_are_made_once_where_a_student_learns_from_them_and_n
 @pytest.mark.usefixtures("project")
 def test_the_second_teacher_is_a_row_and_students_learn_the_answers_of_the_teacher_that_is_named() -> None:
     for second, answers in (("none", "teacher"), ("mpnet", "teacher"), ("mpnet", "teacher-mpnet")):
-        compose("student=[half,narrow]", f"second_teacher={second}", f"variants.answers={answers}")
+        taught = ["second_teacher.teaches=true"] if answers == "teacher-mpnet" else []
+        compose("student=[half,narrow]", f"second_teacher={second}", f"variants.answers={answers}", *taught)
         composed = OmegaConf.load("params.yaml")
         file = f"data/logits/{answers}.safetensors"
         found = [composed.student.half.answers, composed.prune.movement.answers, composed.qat.answers]
