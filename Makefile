@@ -21,7 +21,7 @@ setup: .venv/installed ## set up .venv from requirements.txt
 	.venv/bin/pip install --quiet --requirement requirements.txt
 	@touch $@
 
-demo: setup ## the pipeline on the embedded sample, a technique of each kind, offline, in .demo/
+demo: setup ## the pipeline on the embedded sample, with few techniques, offline, in .demo/
 	python -m tools.demo
 
 repro: params-check ## the whole pipeline on CLINC150; only what a change touches is run again; JOBS=1: one stage at a time

@@ -1,4 +1,4 @@
-"""demo: the pipeline on the embedded sample, a technique of each kind, in a copy of the project; nothing here changes.
+"""demo: the pipeline on the embedded sample, with few techniques, in a copy of the project; nothing here changes.
 
 In:  the files that Git knows of (with your edits), conf/demo.yaml.
 Out: .demo/, a project of its own with data/, models/, release/ and reports/. Run again, it only does what changed.

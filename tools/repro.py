@@ -6,7 +6,7 @@ DVC runs one stage after another, also where neither waits for the other. Here e
 started, so many at a time: by `dvc repro --single-item`, so that what is up to date is skipped, and dvc.lock is
 written, as by `dvc repro` itself. The bytes are the same. A stage that reads the clock runs alone. What a stage prints
 is in .dvc/tmp/repro/; on a terminal, its last line is shown while it runs. How long each took is in
-reports/durations.json.
+reports/durations.json. With one job it is `dvc repro` itself, which prints everything and notes no durations.
 """
 
 import json
