@@ -6,7 +6,6 @@ is taken over the whole batch, and of 1,500 queries two or three changed their a
 query at a time.
 """
 
-from functools import cached_property
 from math import exp, isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,11 +70,9 @@ class OnnxModel:
             )
         self._integer = np.int32 if kinds["input_ids"] == "tensor(int32)" else np.int64
         self._masked = "attention_mask" in kinds
-
-    @cached_property
-    def _dynamic(self) -> bool:
-        """Whether the graph finds ranges of activations as it runs; its operators are named in the file as they are."""
-        return DYNAMIC in self._path.read_bytes()
+        # Whether it finds ranges of activations as it runs; the file names its operators as they are. Read now: later
+        # another model may lie there.
+        self._dynamic = DYNAMIC in self._path.read_bytes()
 
     def _encode(self, text: str) -> list[int]:
         """The tokens of a query, those that the tokenizer keeps of its first `LONGEST` characters."""
