@@ -24,6 +24,7 @@ import psutil
 
 from intents.core import files
 from intents.core.errors import Parser, PipelineError, run_program
+from intents.service.limits import Limits
 from tools.arguments import number
 
 SAMPLE = Path("data/sample/sample.json")
@@ -149,13 +150,14 @@ class Load:
 
 
 @contextlib.contextmanager
-def service(model: Path) -> Iterator[tuple[psutil.Process, int]]:
-    """The service as a process of its own, and its port.
+def service(model: Path, connections: int) -> Iterator[tuple[psutil.Process, int]]:
+    """The service as a process of its own, and its port; it takes twice as many connections, as some may still close.
 
     Raises:
         PipelineError: it does not start.
     """
-    command = [sys.executable, "-m", "intents.service", "--port", "0", "--model", str(model)]
+    limit = str(max(2 * connections, Limits().connections))
+    command = [sys.executable, "-m", "intents.service", "--port=0", f"--model={model}", f"--connections={limit}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -191,9 +193,7 @@ def sample() -> list[str]:
 
 def requests_of(texts: list[str]) -> list[bytes]:
     bodies = [json.dumps({"text": text}).encode() for text in texts]
-    head = (
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-    )
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
     return [head % (len(body), body) for body in bodies]
 
 
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--queries", type=Path, help="a file of queries, one a line (default those of data/sample/)")
     arguments = parser.parse_args()
     texts = queries(arguments.queries) if arguments.queries else sample()
-    with service(arguments.model) as (process, port):
+    with service(arguments.model, arguments.connections) as (process, port):
         load = Load(port, requests_of(texts), arguments.connections)
         print(table(asyncio.run(measured(load, process, arguments.seconds))))
 

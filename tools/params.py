@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError, safe_dump, safe_load
 
-from intents.core import table
+from intents.core import paths, table
 from intents.core.errors import Parser, PipelineError, run_program
 from intents.core.files import write_text
 from intents.core.settings import PARAMS
@@ -36,6 +36,7 @@ TECHNIQUES = ("student", "quantize", "prune", "ort_quantize")  # groups of which
 SIDE_BY_SIDE = (*TECHNIQUES, "peers")  # groups of which any number of options may be chosen
 OPTIONAL = {"second_teacher": "mpnet", "qat": "simulated"}  # groups with an option `none`, and the other one
 CHOSEN = re.compile(r"^( *- (?:override )?experiment: *)\S+", re.MULTILINE)  # in the defaults of a main file
+UNLABELLED = "allowed: logits, since the queries that it learns from, data/augmented, have no labels"
 EXPERIMENT = "DVC_EXP_NAME"  # set by `dvc exp run` for the commands that it runs
 
 
@@ -66,6 +67,9 @@ def compose(target: Path, config: str = "config", overrides: Sequence[str] = (),
                     names = ", ".join(path.stem for path in sorted((conf / group).glob("*.yaml")))
                     raise PipelineError(f"`{group}` names no technique; allowed: one or more of {names}")
             table.check_students(chosen)
+            for name, one in (chosen.get("student") or {}).items():
+                if one["answers"] == paths.AUGMENTED.as_posix() and one["objective"] != "logits":
+                    raise PipelineError(f"`student.{name}.objective` is {one['objective']}; {UNLABELLED}")
             text = written.read_text(encoding="utf-8")
     except (
         DvcException,

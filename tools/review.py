@@ -9,81 +9,24 @@ an exact test that is corrected for the number of intents. With --budget it refu
 test queries accept and refuse nothing.
 """
 
-import io
 import math
-import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from omegaconf import OmegaConf
 
-from intents.core import paths, reading
+from intents.core import paths
 from intents.core.errors import Parser, PipelineError, run_program
-from intents.core.settings import PARAMS
 from intents.core.variants import TEACHER
 from intents.evaluation import selection, statistics
 from intents.reports.markdown import percent, points, render, table
 from tools import params, review_intents
 from tools.arguments import number
+from tools.reports import ROWS, Reports
 
 PICTURE = paths.FIGURES / "tradeoff.png"
 TEMPLATES = Path(__file__).parent / "templates"
 SAMPLES, SEED = 10000, 0
-COMPARED = ("accuracy_with_rule", "size_mb", "p50_ms", "speedup_vs_teacher")
 BETTER, WORSE, WITHIN_NOISE = "**better**", "**worse**", "within noise"
-
-
-@dataclass(frozen=True)
-class Reports:
-    """What one revision says of itself."""
-
-    params: dict[str, Any]  # leaves: {"distill.alpha": 0.2, ...}
-    benchmark: dict[str, Any]
-    correct: pd.DataFrame  # a row per test query: its intent, and per variant 1 where the answer with the rule is right
-    timings: pd.DataFrame  # measure, variant, call, test_row, ms
-
-    @classmethod
-    def at(cls, revision: str | None) -> "Reports":
-        """The reports committed at a revision; None for those in the working tree."""
-        return cls(
-            params.leaves(OmegaConf.to_container(OmegaConf.create(_read(PARAMS, revision)))),
-            reading.table(_read(paths.BENCHMARK, revision), paths.BENCHMARK, "make repro", COMPARED),
-            _table(paths.CORRECT, revision, "test_row").set_index("test_row"),
-            _table(paths.TIMINGS, revision, "measure", "variant", "ms"),
-        )
-
-    @property
-    def variants(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.benchmark["variants"]
-
-    def real_ms(self, variant: str) -> np.ndarray:
-        """The times of the real queries, in milliseconds, (queries,)."""
-        rows = self.timings[(self.timings["measure"] == "real") & (self.timings["variant"] == variant)]
-        return rows["ms"].to_numpy()
-
-
-def _read(path: Path, revision: str | None) -> str:
-    if revision is None:
-        return reading.text(path, "make repro")
-    shown = subprocess.run(["git", "show", f"{revision}:{path}"], capture_output=True, text=True, check=False)
-    if shown.returncode:
-        raise PipelineError(f"{path} at {revision}: {' '.join(shown.stderr.split())}")
-    return shown.stdout
-
-
-def _table(path: Path, revision: str | None, *columns: str) -> pd.DataFrame:
-    """A CSV that has these columns."""
-    try:
-        found = pd.read_csv(io.StringIO(_read(path, revision)))
-    except ValueError as error:  # of which pandas' own are
-        raise PipelineError(f"{path} ({revision or 'here'}) is no table ({error}); run `make repro`") from None
-    if missing := [column for column in columns if column not in found]:
-        raise PipelineError(f"{path} ({revision or 'here'}) has no column `{missing[0]}`; run `make repro`")
-    return found
 
 
 def parameters(before: Reports, after: Reports) -> str:
@@ -102,7 +45,7 @@ def verdict(low: float, high: float, tolerance: float = 0.0) -> str:
 
 def same_queries(before: Reports, after: Reports) -> bool:
     """Whether both were measured on the same data set, so that accuracies can be compared, query by query."""
-    return before.params["dataset.rows_sha256"] == after.params["dataset.rows_sha256"]
+    return before.params[ROWS] == after.params[ROWS]
 
 
 def losses(before: Reports, after: Reports) -> dict[str, float]:

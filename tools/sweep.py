@@ -97,7 +97,7 @@ def run(name: str, asked: Mapping[str, list[str]], target: str) -> Counter[str]:
 
     Raises:
         KeyboardInterrupt: with what the user has to know: the worker is a process of its own, and goes on.
-        PipelineError: another sweep has that name, or an experiment failed.
+        PipelineError: another sweep has that name, DVC refuses an experiment (then none is queued), or one failed.
     """
     record = RECORDS / f"{name}.json"
     told = {"asked": [*(word for words in asked.values() for word in words), target], "state": state()}
@@ -122,9 +122,11 @@ def run(name: str, asked: Mapping[str, list[str]], target: str) -> Counter[str]:
                 queue(experiment, overrides, target)
             queued = [revision for revision in look(name).tasks if revision not in earlier]
             files.write_json(record, told | {"queued": queued})
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, PipelineError) as error:
             if queued := [revision for revision in look(name).tasks if revision not in earlier]:
                 programs.dvc("queue", "remove", *queued)
+            if isinstance(error, PipelineError):
+                raise
             raise KeyboardInterrupt("interrupted; nothing of this sweep is queued") from None
     try:
         states = wait(name, earlier)
@@ -159,7 +161,8 @@ def main() -> None:
     parser.add_argument("--name", default="distill", help="the experiments are NAME-1, NAME-2, ... (default distill)")
     parser.add_argument("--target", help="the stage to run (default: distill, for the main student)")
     parser.add_argument(
-        "--metric", help="what is compared, of 0 to 1 (default: the main student's accuracy on validation, by arg-max)"
+        "--metric",
+        help="what is compared, of 0 to 1; needed with --target (default: the main student's validation.accuracy)",
     )
     arguments = parser.parse_args()
     keys = [override.partition("=")[0] for override in arguments.override if swept(override)]
@@ -171,8 +174,12 @@ def main() -> None:
             f"--name is {arguments.name[:40]!r}; allowed: a letter or digit, then up to 99 letters, digits, ., - or _"
         )
     programs.check_path(Path.cwd().resolve())
-    first = [first_of(override) for override in arguments.override]  # an unknown key is told before DVC is asked
-    params.composed(params.main_config(), first)
+    if arguments.target and not arguments.metric:
+        raise PipelineError("--target is given without --metric; allowed: both, since another stage has another metric")
+    first = [first_of(override) for override in arguments.override]  # a wrong key is told before DVC is asked
+    settings = params.leaves(params.composed(params.main_config(), first))
+    if unknown := [key for key in keys if key not in settings]:
+        raise PipelineError(f"`{unknown[0]}` is not one setting; allowed: a key of params.yaml, as distill.alpha is")
     student = params.composed(params.main_config(), fixed)["variants"]["student"]
     metric = arguments.metric or f"{student}.validation.accuracy"
     run(arguments.name, {arguments.name: arguments.override}, arguments.target or f"distill@{student}")

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 def write(found: optuna.Study, search: Search, task: trials.Task, queries: int) -> None:
     """conf/distill/tuned.yaml and reports/tune/distill/, from a finished study.
 
+    Whose answers a student learns is left to the option `default`, which goes by `variants.answers`.
+
     Args:
         queries: of the validation split.
     """
@@ -50,7 +52,8 @@ def write(found: optuna.Study, search: Search, task: trials.Task, queries: int) 
         f"# Written by `make tune`: trial {best.number} of the {len(table)} of study {found.study_name!r}, "
         f"{best.value:.2%} on validation.\n# How it was found: reports/tune/distill/README.md\n"
     )
-    files.write_text(TUNED, comment + yaml.safe_dump(dataclasses.asdict(tuned), sort_keys=False))
+    chosen = {key: value for key, value in dataclasses.asdict(tuned).items() if key != "answers"}
+    files.write_text(TUNED, comment + yaml.safe_dump({"defaults": ["default"], **chosen}, sort_keys=False))
     style.use(pictures.STYLE)
     with files.new_folder(REPORT) as folder:
         table.to_csv(folder / "trials.csv", index=False, lineterminator="\n")

@@ -18,7 +18,8 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
     """uvicorn's protocol, held to `limits`.
 
     A client that takes too long over its headers is answered with 408. One that has sent its request has `body`'s time
-    for the rest, and as long again to read the answer; then the connection is cut.
+    for the rest, and as long again to read the answer; then the connection is cut. So is one that neither ends nor
+    begins a request, whatever else it sends: uvicorn's own timeout between requests ends with any byte.
     """
 
     class Bounded(HttpToolsProtocol):
@@ -64,7 +65,7 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
             super().on_message_complete()
             self._whole = self._mixed = True
             if self.cycle.response_complete:  # refused before its body was whole
-                self._disarm()
+                self._rest()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -72,8 +73,8 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
                 self._arm(limits.seconds, self._late)
             elif not self.cycle.response_complete:  # that one is being answered
                 self._arm(limits.seconds * 2 + 1, self._cut)
-            elif self._whole:  # from here uvicorn's own timeout between requests holds
-                self._disarm()
+            elif self._whole:
+                self._rest()
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(400, f"this is not HTTP that can be read: {msg}")
@@ -86,6 +87,10 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
+
+        def _rest(self) -> None:
+            """Until the next request: uvicorn closes sooner, unless bytes come or what it wrote is not read."""
+            self._arm(self.timeout_keep_alive + limits.seconds, self.transport.abort)
 
         def _late(self) -> None:
             self._refuse(408, f"the headers did not come whole; allowed: {limits.seconds} seconds")
@@ -101,6 +106,7 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
                 reading = not self._reading and not self._whole and not self.pipeline
                 if not reading or self.cycle.response_started:
                     self.cycle.keep_alive = False
+                    self._arm(limits.seconds * 2 + 1, self._cut)
                     return
                 self.cycle.disconnected = True  # the application waits for a body that does not come
                 self.cycle.message_event.set()
@@ -110,5 +116,6 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
                 % (STATUS_LINE[status], len(content), headers, content)
             )
             self.transport.close()
+            self._arm(limits.seconds, self.transport.abort)  # if what was written before is not read
 
     return Bounded

@@ -12,7 +12,7 @@ import pytest
 from service.requests import CLOSING, HEAD, SOCKETS, WHOLE
 from service.running import WAIT, answered, connected, everything, exchanged, running, statuses
 
-LIMITS = ("--seconds", "2", "--connections", "60")
+LIMITS = ("--seconds", "2", "--connections", "60", "--batch", "8000", "--waiting", "8000")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,38 @@ def test_a_connection_between_requests_is_closed_after_a_while(port: int) -> Non
     with connected(port) as connection:
         connection.sendall(WHOLE)
         assert statuses(everything(connection)) == [200]
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"\r\n\r\n"])
+def test_line_feeds_after_an_answer_do_not_keep_a_connection_open(port: int, sent: bytes) -> None:
+    with connected(port) as connection:
+        connection.sendall(WHOLE)
+        assert statuses(answered(connection)) == [200]
+        connection.sendall(sent)
+        assert everything(connection) == b""
+
+
+def test_nor_does_the_rest_of_a_body_that_was_refused(port: int) -> None:
+    content = bytes(300_000)
+    with connected(port) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(content), content[:1000]))
+        assert statuses(answered(connection)) == [413]
+        connection.sendall(content[1000:])
+        assert everything(connection) == b""
+
+
+def test_an_answer_that_is_not_read_is_dropped(port: int) -> None:
+    """It is more than the kernel's buffers take. The service keeps the rest for a while and not for ever."""
+    texts = json.dumps({"texts": ["play"] * 8000, "top": 20}).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(WAIT)
+        connection.connect(("127.0.0.1", port))
+        connection.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(texts), texts))
+        time.sleep(2 + 5 + 2)  # what LIMITS gives, what uvicorn adds, and some
+        head, _, body = everything(connection).partition(b"\r\n\r\n")
+        assert statuses(head) == [200]
+        assert len(body) < int(re.findall(rb"content-length: (\d+)", head)[0])
 
 
 def test_a_client_that_does_not_read_is_cut(port: int) -> None:

@@ -52,6 +52,12 @@ def test_a_padded_batch_gives_each_query_its_own_logits_in_its_place(tmp_path: P
     np.testing.assert_array_equal(model.logits_padded(TEXTS[:1]), LOGITS[:1])
 
 
+def test_what_becomes_of_the_folder_does_not_matter_once_it_is_loaded(tmp_path: Path) -> None:
+    model = OnnxModel(folder(tmp_path))
+    (tmp_path / "model.onnx").unlink()
+    np.testing.assert_array_equal(model.logits_by_length(TEXTS), LOGITS)
+
+
 def classifier(path: Path, threshold: float) -> Classifier:
     return Classifier(OnnxModel(folder(path)), Rule(INTENTS, threshold, 0.2))
 

@@ -103,16 +103,19 @@ def test_a_load_is_held_when_nearly_all_answers_come_in_time(
 
 def test_the_service_itself_holds_a_small_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    with load.service(load.Path("release")) as (process, port):
+    with load.service(load.Path("release"), 600) as (process, port):
         tested = load.Load(port, load.requests_of(["play some jazz"]), 4)
         found = asyncio.run(tested.run(20, 1, process))
+        many = load.Load(port, load.requests_of(["play some jazz"]), 600)  # more than the service takes by itself
+        crowd = asyncio.run(many.run(100, 1, process))
     assert found.statuses == {200: 20}
-    assert found.lost == 0
+    assert crowd.statuses == {200: 100}
+    assert found.lost == crowd.lost == 0
     table = load.table([("small", found)]).splitlines()
     assert table[1].split()[:2] == ["small", "20"]
 
 
 def test_a_service_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    with pytest.raises(PipelineError, match="the service did not start"), load.service(load.Path("nowhere")):
+    with pytest.raises(PipelineError, match="the service did not start"), load.service(load.Path("nowhere"), 4):
         pass

@@ -247,6 +247,21 @@ def test_unknown_base_is_one_clear_error(committed: Path, monkeypatch: pytest.Mo
         run_tool(review, monkeypatch, "--base", "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("<<<<<<< HEAD\nrun: {seed: 0}\n", r"params.yaml \(here\) is no YAML that can be read: "),
+        ("run: {seed: 0}\n", r"params.yaml \(here\) has no `dataset.rows_sha256`"),
+    ],
+)
+def test_parameters_that_cannot_be_read_are_one_clear_error(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    Path("params.yaml").write_text(content)
+    with pytest.raises(PipelineError, match=message):
+        run_tool(review, monkeypatch, "--base", "HEAD")
+
+
 def test_interval_of_the_accuracy_is_the_paired_one(committed: Path) -> None:
     """Both answer the same queries, so the change of a share p has a standard error of √(p (1 − p) / n)."""
     before = review.Reports.at("HEAD")

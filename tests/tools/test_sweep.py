@@ -253,6 +253,30 @@ def test_ctrl_c_while_it_queues_leaves_nothing_queued(interrupted: SimpleNamespa
     assert interrupted.queued == 2
 
 
+def test_what_dvc_refuses_leaves_nothing_queued_either(interrupted: SimpleNamespace) -> None:
+    interrupted.queueing = PipelineError("`dvc exp run` ended with status 255")
+    with pytest.raises(PipelineError, match="ended with status 255"):
+        sweep.run("kd", {"kd-1": ["a=1"], "kd-2": ["a=2"]}, "distill@half")
+    assert interrupted.removed == [("queue", "remove", "one", "two")]
+    assert not list(sweep.RECORDS.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["prune=magnitude,movement"], "`prune` is not one setting; allowed: a key of params.yaml"),
+        (["prune.movement.sparsity=0.8,0.9", "--target", "prune@movement"], "--target is given without --metric"),
+    ],
+)
+def test_what_could_not_be_compared_is_told_before_anything_is_queued(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("it was queued"))
+    with pytest.raises(PipelineError, match=message):
+        run_tool(sweep, monkeypatch, *words)
+
+
 def test_a_name_is_free_again_once_its_experiments_are_removed(interrupted: SimpleNamespace) -> None:
     sweep.run("kd", {"kd": ["a=1,2"]}, "distill@half")
     interrupted.there, interrupted.tasks = False, {"one": "Success", "two": "Success"}

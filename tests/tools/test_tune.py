@@ -126,7 +126,8 @@ def test_what_it_found_is_what_distill_then_gives(
     assert not list(Path("data/.training").glob("*"))
 
     tuned = yaml.safe_load(tune.TUNED.read_text())
-    assert set(tuned) == set(yaml.safe_load((ROOT / "conf/distill/default.yaml").read_text()))
+    assert tuned.pop("defaults") == ["default"]
+    assert {*tuned, "answers"} == set(yaml.safe_load((ROOT / "conf/distill/default.yaml").read_text()))
     table = pd.read_csv(tune.REPORT / "trials.csv")
     assert len(table) == 4
     assert table["epochs"].between(3, 4).all()
@@ -140,7 +141,7 @@ def test_what_it_found_is_what_distill_then_gives(
     assert page in capsys.readouterr().out
 
     compose(*overrides, *(f"distill.{name}={value}" for name, value in tuned.items()))
-    assert settings.load(Distillation, "distill") == Distillation(**tuned)
+    assert settings.load(Distillation, "distill") == Distillation(**tuned, answers="data/logits/teacher.safetensors")
     run(distill, "half")
     made = files.read_json(paths.MADE / "half.json", "")["half"]
     assert made["validation"]["accuracy"] == pytest.approx(best["accuracy"], abs=1e-6)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ def value(found: Any, what: str, place: str) -> str:
     Raises:
         PipelineError: it is a list, a mapping or, of a text, a number.
     """
-    if found is None or found != found:  # NaN, with which tables mark what is missing
+    if found is None or (isinstance(found, float) and isnan(found)):  # with which tables mark what is missing
         return ""
     if isinstance(found, str):
         return found

@@ -174,6 +174,7 @@ def read_parquet(path: Path, options: Options) -> Iterator[Example]:
 
     try:
         frame = pd.read_parquet(path)
+        frame = frame.astype(object).where(frame.notna(), None)  # each kind of column has a mark of its own for missing
     except Exception as error:  # Arrow's own kinds, of which there are many
         raise PipelineError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:120]}") from None
     rows = [(f"{path}:row {number}", cells) for number, cells in enumerate(frame.to_dict("records"), 1)]

@@ -37,17 +37,15 @@ def check_name(name: str) -> None:
 
 
 def domains_of(splits: Splits, name: str) -> dict[str, list[str]]:
-    """{domain: [intent, ...]}: what the rows say; else what the domains file that is there says; else one for all."""
+    """{domain: [intent, ...]}: what a row says first; else what the domains file says that is there; else one."""
     kept: dict[str, str] = {}
     path = OWN / name / DOMAINS
     if path.is_file():
         there = files.read_json(path, "python -m tools.dataset")
         kept = {intent: domain for domain, intents in there.items() for intent in intents}
-    found: dict[str, str] = {}
-    for split in SPLITS:
-        for one in splits[split]:
-            if one.intent != OUT_OF_SCOPE and found.get(one.intent) is None:
-                found[one.intent] = one.domain or kept.get(one.intent, name)
+    rows = [one for split in SPLITS for one in splits[split] if one.intent != OUT_OF_SCOPE]
+    found = {one.intent: kept.get(one.intent, name) for one in rows}
+    found |= {one.intent: one.domain for one in reversed(rows) if one.domain}
     domains: dict[str, list[str]] = {}
     for intent, domain in sorted(found.items()):
         domains.setdefault(domain, []).append(intent)

@@ -161,6 +161,29 @@ def test_parquet(dataset: Any, number: bool) -> None:
     assert intents(read) == ({"0": 4, "1": 4} if number else {"a": 4, "b": 4})
 
 
+def test_a_cell_of_parquet_that_is_missing_is_a_row_left_out(dataset: Any) -> None:
+    frame = pd.DataFrame({"text": [f"query {i}" for i in range(8)], "intent": ["a", "b"] * 4}, dtype="string")
+    frame.loc[3, "text"] = frame.loc[4, "intent"] = pd.NA
+    frame.to_parquet("own.parquet")
+    read, said = dataset("own.parquet")
+    assert intents(read) == {"a": 3, "b": 3}
+    assert "rows left out: 2\n" in said
+
+
+def test_a_list_in_a_cell_of_parquet_is_told(dataset: Any) -> None:
+    pd.DataFrame({"text": ["one", "two"], "intent": [["a", "b"], ["a"]]}).to_parquet("own.parquet")
+    with pytest.raises(PipelineError, match=r"own\.parquet:row 1 has .* as its intent; allowed: a text"):
+        dataset("own.parquet")
+
+
+def test_the_domain_of_an_intent_is_the_first_that_a_row_says(dataset: Any) -> None:
+    lines = ["text,intent,domain", *(f"query {i},greet,{'' if i % 2 else 'talk'}" for i in range(8))]
+    lines += [f"order {i},buy," for i in range(8)]
+    Path("own.csv").write_text("\n".join(lines) + "\n")
+    dataset("own.csv", "--domain", "domain")
+    assert domains() == {"own": ["buy"], "talk": ["greet"]}
+
+
 def test_a_data_set_on_the_hub(dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pay", "lost"])})
     texts = {
