@@ -87,6 +87,7 @@ def test_the_second_teacher_is_a_row_and_students_learn_the_answers_of_the_teach
         assert "teacher-mpnet-onnx" not in declared()  # it is timed, and not converted
 
 
+@pytest.mark.usefixtures("project")
 def test_a_student_that_learns_labels_is_not_given_queries_without_any() -> None:
     compose("student.half.answers=data/augmented", "student.half.objective=logits")
     with pytest.raises(PipelineError, match=r"`student\.half\.objective` is labels_and_divergence; allowed: logits, "):
