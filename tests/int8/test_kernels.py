@@ -15,7 +15,7 @@ from intents.int8.kernels import Int8Linear, Range, Scheme
 from intents.models import encoder
 from intents.models.encoder import Kept
 
-BATCH = {"input_ids": torch.tensor([[101, 7592, 2088, 102], [101, 3231, 2003, 102]])}
+BATCH = {"input_ids": torch.tensor([[101, 1592, 1088, 102], [101, 1231, 1003, 102]])}
 
 
 def scheme(**changes: object) -> Scheme:
