@@ -95,6 +95,9 @@ def run(name: str, asked: Mapping[str, list[str]], target: str) -> Counter[str]:
     Args:
         asked: the overrides of its experiments by their name, NAME-1 and so on; or by NAME, for a grid of values.
 
+    Returns:
+        How many experiments ended as what.
+
     Raises:
         KeyboardInterrupt: with what the user has to know: the worker is a process of its own, and goes on.
         PipelineError: another sweep has that name, DVC refuses an experiment (then none is queued), or one failed.
